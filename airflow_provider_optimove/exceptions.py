@@ -1,0 +1,84 @@
+"""Every error that a user of the provider can meet or catch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+MOST_PROBLEMS_SHOWN = 20
+
+
+class OptimoveError(Exception):
+    """Base of every error of the Optimove client.
+
+    :param message: what went wrong; the server's own explanation where there is one.
+    :param function: Optimove's name of the function that was called, e.g. ``AddPromotions``.
+    :param status: HTTP status of the answer, or None when none was received.
+    """
+
+    def __init__(self, message: str, *, function: str | None = None, status: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.function = function
+        self.status = status
+
+    def __str__(self) -> str:
+        prefix = f"{self.function}: " if self.function else ""
+        suffix = f" (HTTP {self.status})" if self.status is not None else ""
+        return f"{prefix}{self.message}{suffix}"
+
+
+class OptimoveBadRequestError(OptimoveError):
+    """Optimove refused the inputs (400, or another 4xx that no other error stands for)."""
+
+
+class OptimoveAuthenticationError(OptimoveError):
+    """The API key, or the user name and password, are not accepted (401, or a refused Login)."""
+
+
+class OptimovePermissionError(OptimoveError):
+    """403 that is not an expired token: the role lacks the permission, or the address is not on the allow list."""
+
+
+class OptimoveUnknownFunctionError(OptimoveError):
+    """No such function: 405 from the server, or a name that is not in the catalogue."""
+
+
+class OptimoveRateLimitError(OptimoveError):
+    """The rate limit did not clear in the time a call may take (429, or the client-side gate)."""
+
+
+class OptimoveServerError(OptimoveError):
+    """The server failed or could not be reached, and kept failing (5xx, connection failures)."""
+
+
+class OptimoveResponseError(OptimoveError):
+    """A success that is not what the function returns, or a redirect."""
+
+
+class OptimoveUncertainWriteError(OptimoveError):
+    """A write whose outcome is unknown, by a function that must not simply be repeated."""
+
+
+class OptimoveRejectedRowsError(OptimoveError):
+    """Optimove did not accept some of the rows of a write."""
+
+
+class OptimoveInputError(OptimoveError, ValueError):
+    """Arguments or rows are not valid; found before anything was sent.
+
+    :param problems: one sentence a problem, naming the field, and the row by number (the first is row 1).
+    :param count: how many problems there are, where ``problems`` does not hold them all.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        function: str | None = None,
+        problems: Sequence[str] = (),
+        count: int | None = None,
+    ) -> None:
+        self.problems = tuple(problems[:MOST_PROBLEMS_SHOWN])
+        more = (len(problems) if count is None else count) - len(self.problems)
+        lines = [message, *self.problems, *([f"... and {more:,} more"] if more > 0 else [])]
+        OptimoveError.__init__(self, "\n  ".join(lines), function=function)
