@@ -35,7 +35,7 @@ demo: $(VENV)/.installed ## the daily DAG, end to end, against a local Optimove
 	@echo "==> demo on Airflow $(AIRFLOW)"
 	@$(VENV)/bin/python scripts/demo.py
 
-airflow: $(VENV)/.installed ## a local Airflow with the sandbox and the example DAGs; AIRFLOW_PORT=… SANDBOX_PORT=…
+airflow: $(VENV)/.installed ## a local Airflow with the sandbox and the example DAGs; AIRFLOW_PORT=8080 SANDBOX_PORT=8099
 	@echo "==> Airflow $(AIRFLOW)"
 	@$(VENV)/bin/python scripts/local_airflow.py --port $(AIRFLOW_PORT) --sandbox-port $(SANDBOX_PORT)
 

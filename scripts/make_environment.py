@@ -75,7 +75,7 @@ def main() -> None:
         say(f"installing {file}")
     install(installers, *(f"--requirement={file}" for file in arguments.requirements))
     if arguments.project:
-        install(installers, "--no-deps", "--no-build-isolation", f"--editable={arguments.project}")
+        install(installers[:1], "--no-deps", "--no-build-isolation", f"--editable={arguments.project}")
     say(f"{arguments.directory} is ready ({time.monotonic() - started:.0f} s)")
 
 
