@@ -22,6 +22,9 @@ VENV := $(VENVS)/.venv$(if $(filter-out 3.3.2,$(AIRFLOW)),-$(AIRFLOW))
 PUBLIC_CLIENT := $(VENVS)/.venv-public-client
 
 .DEFAULT_GOAL := help
+ifeq ($(wildcard $(REQUIREMENTS)),)
+$(error No pinned requirements for Airflow $(AIRFLOW); there are $(patsubst requirements/airflow-%.txt,%,$(wildcard requirements/airflow-*.txt)))
+endif
 .PHONY: help test demo airflow check lint types imports format pins clean
 
 help: ## this list
@@ -43,7 +46,7 @@ check: lint types imports ## ruff, mypy --strict and the house's import rules
 
 lint: $(VENV)/.installed-checks
 	@echo "==> ruff"
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check --output-format concise . && $(VENV)/bin/ruff format --check .
 
 types: $(VENV)/.installed-checks
 	@echo "==> mypy --strict"
