@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 MOST_PROBLEMS_SHOWN = 20
 
@@ -20,6 +20,11 @@ class OptimoveError(Exception):
         self.message = message
         self.function = function
         self.status = status
+
+    def redact(self, redact: Callable[[str], str]) -> None:
+        """Remove secrets from the message."""
+        self.message = redact(self.message)
+        self.args = (self.message, *self.args[1:])
 
     def __str__(self) -> str:
         prefix = f"{self.function}: " if self.function else ""

@@ -10,6 +10,7 @@ from airflow_provider_optimove.clients.optimove.functions.actions import ActionF
 from airflow_provider_optimove.clients.optimove.functions.customers import CustomerFunctions
 from airflow_provider_optimove.clients.optimove.functions.declaration import (
     Function,
+    Lane,
     Parameter,
     api_name,
     declared_functions,
@@ -67,6 +68,7 @@ __all__ = [
     "GROUP_TITLES",
     "AllFunctions",
     "Function",
+    "Lane",
     "Parameter",
     "api_name",
     "catalogue",

@@ -156,9 +156,7 @@ class ActionFunctions(FunctionGroup):
         ...
 
     @function("actions")
-    def get_promo_codes_by_campaign(
-        self, *, campaign_id: int, **options: Unpack[AttributeOptions]
-    ) -> list[PromoCode]:
+    def get_promo_codes_by_campaign(self, *, campaign_id: int, **options: Unpack[AttributeOptions]) -> list[PromoCode]:
         """The promo codes of a campaign.
 
         :param campaign_id: the campaign.

@@ -197,7 +197,7 @@ def _format(hint: Any) -> Format:
 class FunctionGroup:
     """A group of declared functions; the client gives them a way to be called."""
 
-    def _call(self, function: Function, arguments: Mapping[str, Any]) -> Any:
+    def _call(self, function: Function, given: Mapping[str, Any]) -> Any:
         raise NotImplementedError
 
 

@@ -1,0 +1,322 @@
+"""OptimoveClient: the one place that speaks HTTP to Optimove."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
+
+from requests.auth import AuthBase
+
+from airflow_provider_optimove.clients.http import (
+    ConnectionFailure,
+    HttpAnswer,
+    HttpClient,
+    HttpRequest,
+    HttpSettings,
+    Redactor,
+)
+from airflow_provider_optimove.clients.optimove import arguments, protocol
+from airflow_provider_optimove.clients.optimove.auth import (
+    ApiKeyAuth,
+    FileTokenStore,
+    LoginDelayed,
+    MemoryTokenStore,
+    SessionTokenAuth,
+    SharedSession,
+)
+from airflow_provider_optimove.clients.optimove.functions import AllFunctions, Function, Lane, catalogue
+from airflow_provider_optimove.clients.optimove.functions.types import Integer
+from airflow_provider_optimove.clients.optimove.paging import (
+    DEFAULT_PAGE,
+    LARGEST_PAGE,
+    Paging,
+    PagingIgnoredError,
+)
+from airflow_provider_optimove.clients.optimove.rate_limit import (
+    DEFAULT_RATE_LIMIT,
+    MAIL_PARALLEL_CALLS,
+    MAIL_RATE_LIMIT,
+    RateLimitGate,
+    parse_rate_limit,
+)
+from airflow_provider_optimove.exceptions import (
+    OptimoveBadRequestError,
+    OptimoveError,
+    OptimoveInputError,
+    OptimoveResponseError,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Judge(Protocol):
+    """What decides on an outcome; see :func:`protocol.judge`."""
+
+    def __call__(self, function: Function, outcome: HttpAnswer | ConnectionFailure, /, *, login_mode: bool) -> Any: ...
+
+
+@dataclass(frozen=True)
+class OptimoveSettings:
+    """An account and how to reach it.
+
+    :param http: address, timeouts, retries, certificates and proxies.
+    :param api_key: the API key; None in login mode.
+    :param user_name: the user of the older login mode.
+    :param password: that user's password.
+    :param api_path: what stands between the address and a function's group.
+    :param rate_limit: calls and seconds, ``"50/10"``; several with commas; empty for none.
+    :param session_cache: where the token of login mode is shared: by the host's processes, or in this one only.
+    """
+
+    http: HttpSettings
+    api_key: str | None = field(default=None, repr=False)
+    user_name: str | None = None
+    password: str | None = field(default=None, repr=False)
+    api_path: str = "current"
+    rate_limit: str = DEFAULT_RATE_LIMIT
+    session_cache: Literal["file", "memory"] = "file"
+
+    @property
+    def login_mode(self) -> bool:
+        """Whether calls carry the token of a Login instead of an API key."""
+        return bool(self.user_name)
+
+
+class OptimoveClient(AllFunctions):
+    """Calls Optimove's functions: by name with :meth:`call` and :meth:`rows`, or as typed methods.
+
+    Every function can raise :class:`OptimoveInputError` (before anything is sent),
+    :class:`OptimoveBadRequestError`, :class:`OptimoveAuthenticationError`, :class:`OptimovePermissionError`,
+    :class:`OptimoveUnknownFunctionError`, :class:`OptimoveRateLimitError`, :class:`OptimoveServerError` and
+    :class:`OptimoveResponseError`; a write that is not harmless to repeat also
+    :class:`OptimoveUncertainWriteError`.
+
+    :param settings: the account and how to reach it.
+    :param translate_error: applied to every error before it is raised.
+    """
+
+    def __init__(
+        self,
+        settings: OptimoveSettings,
+        *,
+        translate_error: Callable[[OptimoveError], OptimoveError] = lambda error: error,
+    ) -> None:
+        self.settings = settings
+        self._translate_error = translate_error
+        proxy_passwords = [urlsplit(proxy).password for proxy in settings.http.proxies.values()]
+        self._redact = Redactor([settings.api_key, settings.password, *proxy_passwords])
+        self._http = HttpClient(settings.http, self._redact)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.settings.http.base_url!r})"
+
+    def __enter__(self) -> OptimoveClient:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the kept-alive connections; the client can still be used afterwards."""
+        self._http.close()
+
+    @property
+    def calls_made(self) -> int:
+        """How many requests this client has sent so far, repeated ones and Logins included."""
+        return self._http.requests_sent
+
+    def call(
+        self, function: str, parameters: Mapping[str, Any] | None = None, /, *, body: Any = None, **keywords: Any
+    ) -> Any:
+        """Call any function by Optimove's name.
+
+        :param function: the name, in any letter case.
+        :param parameters: values by the API's names, in any letter case.
+        :param body: of a POST function, the body as Optimove's guide shows it.
+        :param keywords: parameters too, by the API's or the Python name.
+        :returns: the decoded answer with Optimove's field names. An empty answer is None, or an empty list where
+            rows are due. A paged function is read to its end, unless ``$top`` or ``$skip`` ask for one page.
+        """
+        with self._translated():
+            declared = arguments.find_function(function)
+            bound = arguments.bind(declared, parameters, keywords=keywords, body=body)
+            if declared.paged and not any(name in bound for name in arguments.PAGE_PARAMETERS):
+                return list(self._pages_of_rows(declared, bound, DEFAULT_PAGE))
+            return self._fetch(declared, bound)[0]
+
+    def rows(
+        self,
+        function: str,
+        parameters: Mapping[str, Any] | None = None,
+        /,
+        *,
+        page_size: int = DEFAULT_PAGE,
+        **keywords: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """Read all rows of a function, page by page, with one page in memory.
+
+        :param function: the name of a function that returns rows, in any letter case.
+        :param parameters: values by the API's names, in any letter case.
+        :param page_size: rows a call, 1 to 200,000; without effect on functions that do not page.
+        :param keywords: parameters too, by the API's or the Python name.
+        :returns: an iterator of rows with Optimove's field names. The arguments are checked at once, the first page
+            is read when the first row is asked for.
+        """
+        with self._translated():
+            declared = arguments.find_function(function)
+            if declared.answer != "rows":
+                raise OptimoveInputError("returns no rows; use call", function=declared.name)
+            return self._checked_rows(declared, parameters, keywords, page_size)
+
+    def _call(self, function: Function, given: Mapping[str, Any]) -> Any:
+        with self._translated():
+            if function.paged:
+                keywords = dict(given)
+                return self._checked_rows(function, None, keywords, keywords.pop("page_size", DEFAULT_PAGE))
+            answer, _ = self._fetch(function, arguments.bind(function, keywords=given))
+            return self._data_date(function, answer) if function.answer == "date" else answer
+
+    @staticmethod
+    def _data_date(function: Function, answer: Mapping[str, Any]) -> datetime.date:
+        text = str({name.lower(): value for name, value in answer.items()}["date"])
+        try:
+            return datetime.date.fromisoformat(text[: len("YYYY-MM-DD")])
+        except ValueError:
+            raise OptimoveResponseError(f"expected a date, got {text!r}", function=function.name, status=200) from None
+
+    def _checked_rows(
+        self,
+        function: Function,
+        parameters: Mapping[str, Any] | None,
+        keywords: Mapping[str, Any],
+        page_size: int,
+    ) -> Iterator[dict[str, Any]]:
+        bound = arguments.bind(function, parameters, keywords=keywords)
+        if any(name in bound for name in arguments.PAGE_PARAMETERS):
+            problem = "$top, $skip: all rows are read here; set page_size, or use call for a single page"
+            raise OptimoveInputError("the arguments are not valid", function=function.name, problems=[problem])
+        page_size = arguments.checked_value(function, "page_size", page_size, Integer(minimum=1, maximum=LARGEST_PAGE))
+        if function.paged:
+            return self._translated_rows(self._pages_of_rows(function, bound, page_size))
+        return self._translated_rows(row for row in self._fetch(function, bound)[0])
+
+    def _translated_rows(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        with self._translated():
+            yield from rows
+
+    def _pages_of_rows(self, function: Function, bound: Mapping[str, Any], page_size: int) -> Iterator[dict[str, Any]]:
+        paging = Paging(page_size)
+        while not paging.finished:
+            try:
+                rows, body = self._fetch(function, {**bound, **paging.parameters()})
+            except OptimoveBadRequestError as error:
+                if paging.skipped or paging.unpaged or function.group == "customers" or "$top" not in error.message:
+                    raise
+                paging.unpaged = True
+                continue
+            try:
+                paging.received(len(rows), body)
+            except PagingIgnoredError as error:
+                raise OptimoveResponseError(str(error), function=function.name, status=200) from None
+            yield from rows
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OptimoveError as error:
+            translated = self._translate_error(error)
+            if translated is error:
+                raise
+            raise translated.with_traceback(error.__traceback__) from error.__cause__
+
+    def _fetch(self, function: Function, bound: Mapping[str, Any]) -> tuple[Any, bytes]:
+        """One call with all its retries, and at most one new Login: the decoded answer and its bytes."""
+        request = protocol.request_of(function, bound, api_path=self.settings.api_path)
+        deadline = self._http.deadline()
+        if function.name == protocol.LOGIN:
+            return self._exchange(function, request, None, deadline)
+        if not self.settings.login_mode:
+            return self._exchange(function, request, ApiKeyAuth(self.settings.api_key or ""), deadline)
+        token = self._session.token(deadline)
+        try:
+            return self._exchange(function, request, self._token_auth(token), deadline)
+        except protocol.SessionRefused:
+            token = self._session.renew(token, deadline)
+        try:
+            return self._exchange(function, request, self._token_auth(token), deadline)
+        except protocol.SessionRefused as refused:
+            raise refused.error from None
+
+    def _exchange(
+        self,
+        function: Function,
+        request: HttpRequest,
+        auth: AuthBase | None,
+        deadline: float,
+        judge: Judge = protocol.judge,
+    ) -> tuple[Any, bytes]:
+        def read(outcome: HttpAnswer | ConnectionFailure) -> tuple[Any, bytes]:
+            answer = judge(function, outcome, login_mode=self.settings.login_mode)
+            if isinstance(outcome, ConnectionFailure):
+                raise AssertionError("a judge does not return from a failed connection")
+            if outcome.status != 200:
+                said = self._redact(protocol.explanation(outcome.body).text)
+                log.warning("%s: accepted with HTTP %d %s", function.name, outcome.status, said)
+            return answer, outcome.body
+
+        gate = self._gates[function.lane]
+        try:
+            return self._http.exchange(request, read, name=function.name, auth=auth, deadline=deadline, gate=gate.slot)
+        except protocol.SessionRefused as refused:
+            refused.error.redact(self._redact)
+            raise
+        except OptimoveError as error:
+            error.function = error.function or function.name
+            error.redact(self._redact)
+            raise
+
+    def _login(self, deadline: float) -> str:
+        function = catalogue()[protocol.LOGIN]
+        credentials = {"UserName": self.settings.user_name, "Password": self.settings.password}
+        request = protocol.request_of(function, arguments.bind(function, credentials), api_path=self.settings.api_path)
+        token, _ = self._exchange(function, request, None, deadline, judge=_judge_login)
+        return str(token)
+
+    def _token_auth(self, token: str) -> SessionTokenAuth:
+        self._redact.add(token)
+        return SessionTokenAuth(token)
+
+    @cached_property
+    def _session(self) -> SharedSession:
+        store = FileTokenStore if self.settings.session_cache == "file" else MemoryTokenStore
+        account = (self.settings.http.base_url, self.settings.user_name or "", self.settings.password or "")
+        return SharedSession(store(*account), self._login)
+
+    @cached_property
+    def _gates(self) -> Mapping[Lane, RateLimitGate]:
+        identity = self.settings.user_name or hashlib.sha256((self.settings.api_key or "").encode()).hexdigest()
+        account = f"{self.settings.http.base_url} {identity}"
+        windows = parse_rate_limit(self.settings.rate_limit)
+        return {
+            "general": RateLimitGate(windows, key=f"{account} general"),
+            "mail": RateLimitGate(
+                parse_rate_limit(MAIL_RATE_LIMIT) if windows else (),
+                key=f"{account} mail",
+                parallel=MAIL_PARALLEL_CALLS if windows else None,
+            ),
+        }
+
+
+def _judge_login(function: Function, outcome: HttpAnswer | ConnectionFailure, *, login_mode: bool) -> Any:
+    """A Login that is refused for now is not repeated blindly: another process may have logged in meanwhile."""
+    if isinstance(outcome, HttpAnswer) and outcome.status == 429:
+        raise LoginDelayed(protocol.retry_after(outcome))
+    return protocol.judge(function, outcome, login_mode=login_mode)

@@ -1,0 +1,255 @@
+"""What goes over the wire and what an answer means. Values in, values out: nothing is sent from here."""
+
+from __future__ import annotations
+
+import datetime
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn, TypedDict
+
+import msgspec
+
+from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer, HttpRequest, TryAgain
+from airflow_provider_optimove.clients.optimove.functions import Function
+from airflow_provider_optimove.exceptions import (
+    OptimoveAuthenticationError,
+    OptimoveBadRequestError,
+    OptimoveError,
+    OptimovePermissionError,
+    OptimoveRateLimitError,
+    OptimoveRejectedRowsError,
+    OptimoveResponseError,
+    OptimoveServerError,
+    OptimoveUncertainWriteError,
+    OptimoveUnknownFunctionError,
+)
+
+LOGIN = "Login"
+LONGEST_EXPLANATION = 2_000
+NO_DATA: tuple[Any, ...] = (None, "", [], {})
+
+
+class SessionRefused(Exception):
+    """The token was refused; a new Login may help.
+
+    :param error: what to raise when it does not.
+    """
+
+    def __init__(self, error: OptimoveError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def request_of(function: Function, bound: Mapping[str, Any], *, api_path: str = "") -> HttpRequest:
+    """The request that carries checked arguments.
+
+    :param function: what is called.
+    :param bound: what :func:`arguments.bind` returned.
+    :param api_path: prefix of every function's path.
+    """
+    path = f"{api_path}/{function.path}" if api_path else function.path
+    body = None
+    in_query = dict(bound)
+    if not function.reads:
+        own = {parameter.name for parameter in function.own_parameters}
+        if function.body is not None:
+            rows_name = next(p.name for p in function.own_parameters if p.python_name == function.body)
+            body = msgspec.json.encode(in_query.pop(rows_name))
+        else:
+            body = msgspec.json.encode({name: in_query.pop(name) for name in list(in_query) if name in own})
+    query = tuple((name, _query_text(value)) for name, value in in_query.items())
+    return HttpRequest(function.verb, path, query, body)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The server's own words."""
+
+    text: str
+    is_html: bool = False
+
+
+def judge(function: Function, outcome: HttpAnswer | ConnectionFailure, *, login_mode: bool) -> Any:
+    """What an outcome means for the caller.
+
+    :param function: what was called.
+    :param outcome: the answer, or that there was none.
+    :param login_mode: whether the call carried the token of a Login.
+    :returns: the decoded answer; None or an empty list where Optimove has no data.
+    :raises TryAgain: the call may be repeated: nothing happened, or the function is harmless to repeat.
+    :raises SessionRefused: the token is not valid any more.
+    :raises OptimoveError: whatever repeating does not mend.
+    """
+    if isinstance(outcome, ConnectionFailure):
+        error = OptimoveServerError(outcome.message, function=function.name)
+        if not outcome.passing:
+            raise error
+        _again_or_doubt(function, error, happened=outcome.sent)
+    if 200 <= outcome.status < 300:
+        return _read(function, outcome)
+    _raise_for_status(function, outcome, login_mode=login_mode)
+
+
+def explanation(body: bytes) -> Explanation:
+    """The server's explanation in the body of an error: text, a JSON string or object, or an HTML page."""
+    text = body.decode("utf-8", errors="replace").removeprefix("\ufeff").strip()
+    if _is_html(text):
+        words = re.sub(r"(?is)<(script|style).*?</\1>|<[^>]*>", " ", text)
+        return Explanation(_clipped(" ".join(html.unescape(words).split())), is_html=True)
+    try:
+        value = msgspec.json.decode(text.encode())
+    except msgspec.DecodeError:
+        return Explanation(_clipped(text))
+    if isinstance(value, Mapping):
+        by_name = {str(name).lower(): part for name, part in value.items()}
+        named = [by_name[name] for name in ("error", "message", "errormessage", "title", "detail") if by_name.get(name)]
+        if named:
+            return Explanation(_clipped(": ".join(dict.fromkeys(str(part) for part in named))))
+    return Explanation(_clipped(value if isinstance(value, str) else text))
+
+
+def _again_or_doubt(
+    function: Function, error: OptimoveError, *, happened: bool, after: float | None = None
+) -> NoReturn:
+    """Repeat what is harmless or surely did not happen; a write that may have happened is left to the user."""
+    if function.repeatable or not happened:
+        raise TryAgain(error, after)
+    raise OptimoveUncertainWriteError(
+        f"{error.message}; the write may have taken effect or not, and it was not sent again because a second one"
+        " may count twice",
+        function=function.name,
+        status=error.status,
+    )
+
+
+def _read(function: Function, answer: HttpAnswer) -> Any:
+    text = answer.body.removeprefix(b"\xef\xbb\xbf").strip()
+    value = None
+    if text:
+        try:
+            value = msgspec.json.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            _unreadable(function, answer, text)
+    kind = function.answer
+    if value in NO_DATA:
+        if kind in ("text", "date") or (kind == "object" and not function.repeatable):
+            _unexpected(function, answer, "an empty answer")
+        return [] if kind == "rows" else None
+    fits = {
+        "nothing": False,
+        "text": isinstance(value, str),
+        "date": isinstance(value, Mapping) and "date" in {str(name).lower() for name in value},
+        "object": isinstance(value, Mapping),
+        "rows": isinstance(value, list) and isinstance(value[0], Mapping),
+    }
+    if not fits[kind]:
+        _unexpected(function, answer, explanation(answer.body).text)
+    if isinstance(value, Mapping):
+        _refuse_failed_send(function, answer, value)
+    return value
+
+
+def _refuse_failed_send(function: Function, answer: HttpAnswer, value: Mapping[str, Any]) -> None:
+    by_name = {str(name).lower(): part for name, part in value.items()}
+    if str(by_name.get("issuccess", True)).lower() in ("false", "0"):
+        reason = by_name.get("error") or "no reason given"
+        raise OptimoveRejectedRowsError(f"not sent: {reason}", function=function.name, status=answer.status)
+
+
+def _unreadable(function: Function, answer: HttpAnswer, text: bytes) -> NoReturn:
+    if text[:1] in (b"[", b"{", b'"'):
+        message = f"the answer broke off after {len(answer.body):,} bytes, or is not JSON"
+        error = OptimoveResponseError(message, function=function.name, status=answer.status)
+        _again_or_doubt(function, error, happened=True)
+    words = explanation(answer.body)
+    _unexpected(function, answer, f"an HTML page ({words.text})" if words.is_html else words.text)
+
+
+def _unexpected(function: Function, answer: HttpAnswer, what: str) -> NoReturn:
+    expected = {
+        "nothing": "an empty answer",
+        "text": "a token",
+        "date": "a date",
+        "object": "an object",
+        "rows": "an array of rows",
+    }[function.answer]
+    message = f"expected {expected}, and Optimove answered: {_clipped(what)}"
+    error = OptimoveResponseError(message, function=function.name, status=answer.status)
+    if function.repeatable:
+        raise error
+    _again_or_doubt(function, error, happened=True)
+
+
+class _Facts(TypedDict):
+    function: str
+    status: int
+
+
+def _raise_for_status(function: Function, answer: HttpAnswer, *, login_mode: bool) -> NoReturn:
+    status = answer.status
+    words = explanation(answer.body)
+    said = words.text or answer.reason or "no explanation"
+    if words.is_html:
+        said = f"{said} [an HTML page: a firewall or proxy may have answered in Optimove's place]"
+    facts = _Facts(function=function.name, status=status)
+    if 300 <= status < 400:
+        target = answer.headers.get("Location", "nowhere")
+        raise OptimoveResponseError(
+            f"redirected to {target.split('?')[0]}, which is not followed; is the host right?", **facts
+        )
+    if function.name == LOGIN and status in (401, 500):
+        raise OptimoveAuthenticationError(f"the user name or password is not accepted: {said}", **facts)
+    if status == 401:
+        if login_mode and function.name != LOGIN:
+            raise SessionRefused(OptimoveAuthenticationError(f"the token of the session is refused: {said}", **facts))
+        raise OptimoveAuthenticationError(f"the API key is not accepted: {said}", **facts)
+    if status == 403:
+        error = OptimovePermissionError(
+            f"not permitted: {said} (the key's or user's role lacks the permission,"
+            " or this machine's address is not on the account's IP allow list)",
+            **facts,
+        )
+        if login_mode and function.name != LOGIN and "expired" in f"{answer.reason} {words.text}".lower():
+            raise SessionRefused(error)
+        raise error
+    if status == 405:
+        raise OptimoveUnknownFunctionError(f"Optimove does not know this function: {said}", **facts)
+    if status == 429:
+        raise TryAgain(OptimoveRateLimitError(f"too many calls: {said}", **facts), retry_after(answer))
+    if status >= 500:
+        error_5xx = OptimoveServerError(f"the server failed: {said}", **facts)
+        _again_or_doubt(function, error_5xx, happened=True, after=retry_after(answer))
+    if status == 404:
+        said = f"{said} (no such address; is the host right, and the connection's api_path?)"
+    raise OptimoveBadRequestError(said, **facts)
+
+
+def retry_after(answer: HttpAnswer) -> float | None:
+    """Seconds that the server asks to wait, if it does; from either form of ``Retry-After``."""
+    value = answer.headers.get("Retry-After")
+    if not value:
+        return None
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value.strip()):
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (moment - datetime.datetime.now(datetime.UTC)).total_seconds())
+
+
+def _is_html(text: str) -> bool:
+    return bool(re.match(r"(?is)\s*<(!doctype|html|head|body|\?xml|title)", text))
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= LONGEST_EXPLANATION else f"{text[:LONGEST_EXPLANATION]}..."
+
+
+def _query_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -1,0 +1,313 @@
+"""The Optimove hook: an Airflow connection, and the client that it describes."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_optimove.clients.http import HttpSettings
+from airflow_provider_optimove.clients.optimove.client import OptimoveClient, OptimoveSettings
+from airflow_provider_optimove.clients.optimove.rate_limit import DEFAULT_RATE_LIMIT, parse_rate_limit
+from airflow_provider_optimove.exceptions import (
+    OptimoveAuthenticationError,
+    OptimoveError,
+    OptimoveInputError,
+    OptimovePermissionError,
+    OptimoveServerError,
+)
+from airflow_provider_optimove.hooks.connection_form import field_behaviour, form_widgets
+from airflow_provider_optimove.hooks.task_errors import ending_the_task
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+EXTRA_FIELDS = {
+    "api_path",
+    "connect_timeout",
+    "read_timeout",
+    "retry_limit",
+    "total_timeout",
+    "rate_limit",
+    "session_cache",
+    "timezone",
+    "listener_secret",
+    "allow_http",
+    "verify",
+    "proxies",
+}
+# A person waits in front of the connection form.
+TEST_TIMEOUT = 20.0
+
+
+class OptimoveHook(BaseHook):
+    """Calls Optimove's API with an Airflow connection.
+
+    The errors that a retry cannot mend (input, bad request, authentication, permission, unknown function, rejected
+    rows, uncertain write) end the task that meets them at once.
+
+    :param optimove_conn_id: the connection; nothing is read or sent before the first call.
+    """
+
+    conn_name_attr = "optimove_conn_id"
+    default_conn_name = "optimove_default"
+    conn_type = "optimove"
+    hook_name = "Optimove"
+
+    def __init__(self, optimove_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.optimove_conn_id = optimove_conn_id
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """The extra fields of the connection form on Airflow 2."""
+        return form_widgets(cls.conn_type)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Labels and hidden fields of the connection form on Airflow 2."""
+        return field_behaviour(cls.conn_type)
+
+    @cached_property
+    def _connection(self) -> Connection:
+        return self.get_connection(self.optimove_conn_id)
+
+    @cached_property
+    def client(self) -> OptimoveClient:
+        """The client of the connection, with one typed method a function."""
+        return client_from_connection(self._connection, translate_error=ending_the_task)
+
+    def get_conn(self) -> OptimoveClient:
+        """The same as :attr:`client`."""
+        return self.client
+
+    @cached_property
+    def timezone(self) -> str | None:
+        """Time zone of the account's dates, from the connection's extra ``timezone``; None when it has none."""
+        return self._connection.extra_dejson.get("timezone") or None
+
+    def call(
+        self, function: str, parameters: Mapping[str, Any] | None = None, /, *, body: Any = None, **keywords: Any
+    ) -> Any:
+        """Call any function of Optimove's by name; see :meth:`OptimoveClient.call`."""
+        return self.client.call(function, parameters, body=body, **keywords)
+
+    def rows(
+        self, function: str, parameters: Mapping[str, Any] | None = None, /, **options: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Iterate over all rows of a function of Optimove's; see :meth:`OptimoveClient.rows`."""
+        return self.client.rows(function, parameters, **options)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask Optimove for its data date (GetLastDataUpdate).
+
+        :returns: whether it worked, and what was reached or why not.
+        """
+        try:
+            settings = settings_from_connection(self._connection)
+        except OptimoveInputError as error:
+            return False, error.message
+        host = urlsplit(settings.http.base_url).netloc
+        quick = replace(
+            settings.http,
+            connect_timeout=min(settings.http.connect_timeout, TEST_TIMEOUT),
+            read_timeout=min(settings.http.read_timeout, TEST_TIMEOUT),
+            total_timeout=TEST_TIMEOUT,
+            retry_limit=0,
+        )
+        try:
+            with OptimoveClient(replace(settings, http=quick)) as client:
+                return True, f"{host} answers; its newest data is of {client.get_last_data_update()}"
+        except OptimoveError as error:
+            return False, f"{host}: {_in_a_users_words(error, settings)}"
+
+
+def client_from_connection(
+    connection: Connection, *, translate_error: Callable[[OptimoveError], OptimoveError] = lambda error: error
+) -> OptimoveClient:
+    """The client that a connection describes.
+
+    :param connection: an Airflow connection of type ``optimove``.
+    :param translate_error: applied to every error, also to those of the connection itself.
+    :raises OptimoveInputError: a field of the connection is missing or wrong.
+    """
+    try:
+        settings = settings_from_connection(connection)
+    except OptimoveInputError as error:
+        raise translate_error(error) from None
+    return OptimoveClient(settings, translate_error=translate_error)
+
+
+def settings_from_connection(connection: Connection) -> OptimoveSettings:
+    """Read the fields of a connection.
+
+    :param connection: an Airflow connection of type ``optimove``.
+    :raises OptimoveInputError: a field is missing or wrong; the values of secret fields are not shown.
+    """
+    extra = connection.extra_dejson
+    problems: list[str] = []
+    for name in sorted(extra.keys() - EXTRA_FIELDS):
+        log.warning("Connection %s: extra %r has no meaning here and is ignored", connection.conn_id, name)
+
+    def read(name: str, default: T, convert: Callable[[Any], T]) -> T:
+        value = extra.get(name)
+        if value is None or (value == "" and name not in ("api_path", "rate_limit")):
+            return default
+        try:
+            return convert(value)
+        except (ValueError, TypeError) as error:
+            problems.append(f"extra {name}: {error}")
+            return default
+
+    base_url = _base_url(connection, allow_http=read("allow_http", False, _boolean), problems=problems)
+    user_name = (connection.login or "").strip() or None
+    secret = connection.password or ""
+    if not secret:
+        problems.append(
+            "password: the password of the user is missing" if user_name else "password: the API key is missing"
+        )
+    elif not user_name and not (secret.isascii() and secret.isprintable() and " " not in secret):
+        problems.append("password: the API key holds blanks, line breaks or other characters no key has")
+    http = HttpSettings(
+        base_url=base_url,
+        connect_timeout=read("connect_timeout", HttpSettings.connect_timeout, _seconds),
+        read_timeout=read("read_timeout", HttpSettings.read_timeout, _seconds),
+        retry_limit=read("retry_limit", HttpSettings.retry_limit, _count),
+        total_timeout=read("total_timeout", HttpSettings.total_timeout, _seconds),
+        verify=read("verify", HttpSettings.verify, _verify),
+        proxies=read("proxies", {}, _proxies),
+    )
+    settings = OptimoveSettings(
+        http=http,
+        api_key=None if user_name else secret,
+        user_name=user_name,
+        password=secret if user_name else None,
+        api_path=read("api_path", OptimoveSettings.api_path, _api_path),
+        rate_limit=read("rate_limit", DEFAULT_RATE_LIMIT, _rate_limit),
+        session_cache=read("session_cache", OptimoveSettings.session_cache, _session_cache),
+    )
+    if problems:
+        raise OptimoveInputError(f"connection {connection.conn_id} is not valid", problems=problems)
+    return settings
+
+
+def _base_url(connection: Connection, *, allow_http: bool, problems: list[str]) -> str:
+    host = (connection.host or "").strip()
+    if not host:
+        problems.append("host: missing; it is the account's API server, e.g. https://api5.optimove.net")
+        return ""
+    schema = (connection.schema or "").strip().lower() or "https"
+    try:
+        parts = urlsplit(host if "://" in host else f"{schema}://{host}")
+        port = parts.port or connection.port
+    except ValueError as error:
+        problems.append(f"host: {error}")
+        return ""
+    if parts.scheme not in ("http", "https"):
+        problems.append("host, schema: expected https, or http")
+    if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
+        problems.append("host: expected only a server's name; credentials go into login and password")
+        return ""
+    if parts.path.strip("/"):
+        problems.append("host: expected no path; what stands before the functions' groups goes into extra api_path")
+    if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
+        problems.append(
+            "host: plain http would send the credentials unencrypted; use https, or set extra allow_http to true"
+        )
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{name}:{port}" if port else f"{parts.scheme}://{name}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if isinstance(value, bool) or not 0 < seconds < float("inf"):
+        raise ValueError(f"expected a number of seconds above 0, got {value!r}")
+    return seconds
+
+
+def _count(value: Any) -> int:
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.isdecimal():
+        raise ValueError(f"expected a whole number of 0 or more, got {value!r}")
+    return int(text)
+
+
+def _boolean(value: Any) -> bool:
+    words = {"true": True, "1": True, "false": False, "0": False}
+    word = str(value).strip().lower()
+    if word not in words:
+        raise ValueError(f"expected true or false, got {value!r}")
+    return words[word]
+
+
+def _verify(value: Any) -> bool | str:
+    try:
+        return _boolean(value)
+    except ValueError:
+        return str(value)
+
+
+def _proxies(value: Any) -> dict[str, str]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = {"http": value, "https": value}
+    if not isinstance(value, Mapping) or not all(isinstance(part, str) for part in (*value, *value.values())):
+        raise ValueError("expected an address, or an object with addresses by scheme")
+    return dict(value)
+
+
+def _api_path(value: Any) -> str:
+    return str(value).strip().strip("/")
+
+
+def _rate_limit(value: Any) -> str:
+    parse_rate_limit(str(value))
+    return str(value)
+
+
+def _session_cache(value: Any) -> Literal["file", "memory"]:
+    if value not in ("file", "memory"):
+        raise ValueError(f"expected file or memory, got {value!r}")
+    return cast(Literal["file", "memory"], value)
+
+
+def _in_a_users_words(error: OptimoveError, settings: OptimoveSettings) -> str:
+    if isinstance(error, OptimoveAuthenticationError):
+        what = "user name or password is" if settings.login_mode else "API key is"
+        return f"the {what} wrong. {error.message}"
+    if isinstance(error, OptimovePermissionError):
+        return (
+            "the credentials are known, but the call is not allowed: is this machine's address on the account's"
+            f" IP allow list, and may the role read the API? {error.message}"
+        )
+    if isinstance(error, OptimoveServerError) and error.status is None:
+        return f"cannot be reached: is the host right, and is the way to it open? {error.message}"
+    return str(error)
+
+
+__all__ = ["OptimoveHook", "client_from_connection", "settings_from_connection"]
