@@ -407,7 +407,8 @@ class SharedSession:
         finally:
             # After an error, too: who comes next must not log in within the same second, or with a dead token.
             state = LoginState(token, attempted_at=self._wall_clock(), pause=pause, refusals=refusals)
-            self._store.write(state)
+            # Whoever comes after the bound may try again, whatever the server asked for.
+            self._store.write(replace(state, pause=min(pause, LONGEST_LOGIN_WAIT)))
         return token, state
 
 
