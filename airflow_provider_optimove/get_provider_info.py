@@ -1,7 +1,7 @@
 """What Airflow's UI and CLI learn about the provider. Data only: Airflow reads it in every process, so nothing is imported."""
 
 # No name of a plain setting may contain "token", "secret", "password" and the like: Airflow masks such fields,
-# with their descriptions' defaults.
+# their defaults included.
 CONNECTION: dict[str, object] = {
     "connection-type": "optimove",
     "hook-class-name": "airflow_provider_optimove.hooks.optimove.OptimoveHook",
