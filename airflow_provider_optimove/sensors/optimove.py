@@ -83,7 +83,7 @@ class OptimoveLastDataUpdateSensor(BaseSensorOperator):
         :returns: whether the data is there, and its date as ``YYYY-MM-DD``.
         """
         target, reason = self._target(context)
-        found = self._last_data_update(f"waiting for data of {target} ({reason})")
+        found = self._last_data_update(f"data of {target} ({reason})")
         if found is not None and found >= target:
             return PokeReturnValue(is_done=True, xcom_value=found.isoformat())
         if self.deferrable:
@@ -134,15 +134,15 @@ class OptimoveLastDataUpdateSensor(BaseSensorOperator):
             timeout=timedelta(seconds=self.timeout),
         )
 
-    def _last_data_update(self, purpose: str) -> date | None:
+    def _last_data_update(self, awaited: str) -> date | None:
         try:
             found = self.hook.client.get_last_data_update()
         except PERMANENT_ERRORS:
             raise
         except OptimoveError as error:
-            self.log.warning("GetLastDataUpdate failed, still %s: %s", purpose, error)
+            self.log.warning("Still waiting for %s: %s", awaited, error)
             return None
-        self.log.info("GetLastDataUpdate: %s, %s", found, purpose)
+        self.log.info("GetLastDataUpdate: %s, waiting for %s", found, awaited)
         return found
 
     def _target(self, context: Context) -> tuple[date, str]:

@@ -71,12 +71,7 @@ class OptimoveLastDataUpdateTrigger(BaseTrigger):
                     raise
                 except OptimoveError as error:
                     failures += 1
-                    self.log.warning(
-                        "GetLastDataUpdate failed, %d in a row, still waiting for data of %s: %s",
-                        failures,
-                        target,
-                        error,
-                    )
+                    self.log.warning("Still waiting for data of %s, %d failures in a row: %s", target, failures, error)
                 else:
                     failures = 0
                     self.log.info("GetLastDataUpdate: %s, waiting for data of %s", found, target)
