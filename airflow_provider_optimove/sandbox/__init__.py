@@ -1,0 +1,13 @@
+"""An Optimove on localhost, for trying things out and for tests.
+
+>>> from airflow_provider_optimove.sandbox import OptimoveSandbox
+>>> with OptimoveSandbox(customers=50) as sandbox:
+...     print(sandbox.connection)
+
+On the command line: ``python -m airflow_provider_optimove.sandbox``.
+"""
+
+from airflow_provider_optimove.sandbox.faults import Fault
+from airflow_provider_optimove.sandbox.server import UNDOCUMENTED_PAGING, Call, OptimoveSandbox
+
+__all__ = ["UNDOCUMENTED_PAGING", "Call", "Fault", "OptimoveSandbox"]

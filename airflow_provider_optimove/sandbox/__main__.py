@@ -1,0 +1,75 @@
+"""``python -m airflow_provider_optimove.sandbox``: serve an Optimove on localhost until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import shlex
+import signal
+import threading
+
+from airflow_provider_optimove.sandbox.server import OptimoveSandbox
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_optimove.sandbox", description="An Optimove on localhost."
+    )
+    parser.add_argument("--port", type=int, default=8099, help="port on 127.0.0.1; 0 takes a free one (default: 8099)")
+    parser.add_argument("--customers", type=int, default=1000, help="how many customers there are (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another account (default: 0)")
+    parser.add_argument("--api-key", default="sandbox-key", help="the key it accepts (default: sandbox-key)")
+    parser.add_argument("--login", default="sandbox", help="the user name it accepts (default: sandbox)")
+    parser.add_argument("--password", default="sandbox", help="that user's password (default: sandbox)")
+    parser.add_argument(
+        "--last-data-update",
+        type=datetime.date.fromisoformat,
+        metavar="YYYY-MM-DD",
+        help="date of the newest data (default: yesterday, UTC)",
+    )
+    parser.add_argument("--rate-limit", default="", help="calls/seconds, e.g. 50/10,2000/3600 (default: none)")
+    parser.add_argument("--drift", action="store_true", help="ids as strings, and other spellings of keys")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    options = _arguments(arguments)
+    sandbox = OptimoveSandbox(
+        port=options.port,
+        customers=options.customers,
+        seed=options.seed,
+        api_key=options.api_key,
+        login=options.login,
+        password=options.password,
+        last_data_update=options.last_data_update,
+    )
+    sandbox.rate_limit = options.rate_limit
+    sandbox.drift = options.drift
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    with sandbox:
+        print(
+            f"Optimove sandbox on {sandbox.url}: {options.customers} customers,"
+            f" data up to {sandbox.last_data_update}\n"
+            "\n"
+            "Airflow connection, for the shell:\n"
+            f"  export AIRFLOW_CONN_OPTIMOVE_DEFAULT={shlex.quote(sandbox.connection)}\n"
+            "with user name and password instead of the key:\n"
+            f"  export AIRFLOW_CONN_OPTIMOVE_DEFAULT={shlex.quote(sandbox.login_connection)}\n"
+            "\n"
+            "or in the form (Admin > Connections):\n"
+            "  Connection Id    optimove_default\n"
+            "  Connection Type  Optimove\n"
+            f"  Host             {sandbox.url}\n"
+            f"  API key          {sandbox.api_key}\n"
+            "\n"
+            "Ctrl-C stops it.",
+            flush=True,
+        )
+        stopping.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,425 @@
+"""The sandbox: an Optimove on localhost over real HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from email.message import Message
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, cast
+
+from airflow_provider_optimove import __version__
+from airflow_provider_optimove.clients.optimove.functions import Function, catalogue
+from airflow_provider_optimove.sandbox.account import Account
+from airflow_provider_optimove.sandbox.answers import NOTHING, answer
+from airflow_provider_optimove.sandbox.faults import Fault, Faults
+from airflow_provider_optimove.sandbox.limits import RateLimit
+from airflow_provider_optimove.sandbox.rows import CustomerRows, encode
+from airflow_provider_optimove.sandbox.sessions import EXPIRED, Sessions, same
+from airflow_provider_optimove.sandbox.wire import DEFAULT_PAGE, Refused, query_of, read, row_count, target
+
+HOST = "127.0.0.1"
+JSON = "application/json; charset=utf-8"
+PLAIN = "text/plain; charset=utf-8"
+IDLE_CONNECTION_TIMEOUT = 120.0
+
+UNDOCUMENTED_PAGING = ("GetMicrosegmentChangers", "GetCustomersByValueSegment", "GetValueSegmentChangers")
+"""Functions of customers outside the customer group: the guide does not say that they page."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is remembered of a call.
+
+    :param function: Optimove's name; what the caller wrote where there is no such function.
+    :param verb: HTTP verb.
+    :param query: the query's parameters as they were written.
+    :param rows: how many rows the body carried.
+    :param user_agent: what the caller says it is.
+    :param with_key: whether an API key was sent.
+    :param with_token: whether a session token was sent.
+    :param status: HTTP status of the reply; None when the connection was dropped instead.
+    :param time: when the call arrived, in seconds of the sandbox's clock.
+    """
+
+    function: str
+    verb: str
+    query: Mapping[str, str]
+    rows: int
+    user_agent: str
+    with_key: bool
+    with_token: bool
+    status: int | None
+    time: float
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What goes back over the wire."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = JSON
+    reason: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    dropped: bool = False
+    truncated: bool = False
+
+
+class OptimoveSandbox(Account):
+    """An Optimove on localhost, to try things out and for tests. A context manager, or ``start()`` and ``stop()``.
+
+    What was written can be looked at: ``promotions``, ``channel_templates``, ``apps``, ``realtime_triggers``,
+    ``listeners``, ``promotion_statuses``, ``metrics``, ``interactions``, ``preferences``, ``erased_customers``,
+    ``mails``. What was asked is in ``calls``.
+
+    Switches, which may be set at any time: ``rate_limit``, ``retry_after``, ``row_limits``, ``clamp_top``,
+    ``ignore_skip``, ``refuse_top``, ``drift``, ``attributes_as_text``, ``refuse_unique_message_id``, ``error_style``
+    and, in ``sessions``, those of Login and its tokens. ``fail()`` makes calls go wrong.
+
+    :param port: port on 127.0.0.1; 0 takes a free one.
+    :param customers: how many customers there are.
+    :param seed: another seed, another account.
+    :param api_key: the key it accepts.
+    :param login: the user name that Login accepts.
+    :param password: that user's password.
+    :param last_data_update: what GetLastDataUpdate tells, a date or ``YYYY-MM-DD``; None for yesterday (UTC). Can be
+        set later.
+    :param today: the date it takes for today; None for the real one (UTC).
+    :param clock: what tells the seconds, for tokens and limits.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        customers: int = 1000,
+        seed: int = 0,
+        api_key: str = "sandbox-key",
+        login: str = "sandbox",
+        password: str = "sandbox",
+        last_data_update: datetime.date | str | None = None,
+        today: datetime.date | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(customers=customers, seed=seed, last_data_update=last_data_update, today=today)
+        self.port = port
+        self.api_key = api_key
+        self.login = login
+        self.password = password
+        self.clock = clock
+        self.sessions = Sessions(clock)
+        self.faults = Faults()
+        self.calls: list[Call] = []
+        self.row_limits: dict[str, int | None] = {name: f.max_rows for name, f in catalogue().items() if f.max_rows}
+        self.retry_after: float | None = None
+        self.clamp_top: int | None = None
+        self.ignore_skip = False
+        self.refuse_top: tuple[str, ...] = ()
+        self.drift = False
+        self.error_style = "text"
+        self._rate_limit = RateLimit("", clock)
+        self._server: _Server | None = None
+
+    # Life
+
+    def start(self) -> OptimoveSandbox:
+        """Begin to serve."""
+        self._server = _Server((HOST, self.port), self)
+        self.port = self._server.server_port
+        self._server.thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving and close all connections."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def __enter__(self) -> OptimoveSandbox:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # How to reach it
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def connection(self) -> str:
+        """The Airflow connection with the API key, as JSON for ``AIRFLOW_CONN_…``."""
+        return json.dumps({"conn_type": "optimove", "host": self.url, "password": self.api_key})
+
+    @property
+    def login_connection(self) -> str:
+        """The Airflow connection with user name and password, as JSON for ``AIRFLOW_CONN_…``."""
+        return json.dumps({"conn_type": "optimove", "host": self.url, "login": self.login, "password": self.password})
+
+    # What was asked, what shall go wrong
+
+    @property
+    def logins(self) -> int:
+        """How many times Login gave a token."""
+        return self.sessions.logins
+
+    def calls_of(self, function: str) -> list[Call]:
+        """The calls of one function, oldest first."""
+        return [call for call in list(self.calls) if call.function.lower() == function.lower()]
+
+    def fail(self, function: str | None = None, **what: Any) -> Fault:
+        """Make calls go wrong; the arguments are those of :class:`Fault`."""
+        fault = Fault(function, **what)
+        self.faults.add(fault)
+        return fault
+
+    def expire_tokens(self) -> None:
+        """Expire all tokens that Login gave."""
+        self.sessions.expire()
+
+    @property
+    def rate_limit(self) -> str:
+        """Calls/seconds, several windows with commas, e.g. ``50/10,2000/3600``; empty: no limit."""
+        return self._rate_limit.setting
+
+    @rate_limit.setter
+    def rate_limit(self, setting: str) -> None:
+        self._rate_limit = RateLimit(setting, self.clock)
+
+    # One call
+
+    def _handle(self, verb: str, path: str, headers: Message, body: bytes) -> Reply:
+        arrived = self.clock()
+        to = target(path)
+        name = to.name if to else path.partition("?")[0]
+        function = to.function if to else None
+        with self._rate_limit.arrival(function.lane if function else "general") as passes:
+            reply = self._reply(verb, path, headers, body, to is not None, function) if passes else self._too_many()
+        call = Call(
+            function=name,
+            verb=verb,
+            query=dict(query_of(path)),
+            rows=row_count(function, body),
+            user_agent=headers.get("User-Agent", ""),
+            with_key="X-API-KEY" in headers,
+            with_token="Authorization-Token" in headers,
+            status=None if reply.dropped else reply.status,
+            time=arrived,
+        )
+        self.calls.append(call)
+        log.debug("%s %s -> %s", verb, name, "dropped" if reply.dropped else reply.status)
+        return reply
+
+    def _too_many(self) -> Reply:
+        message = "The rate limit is exceeded; try again later."
+        body = json.dumps({"status": 429, "error": "Too Many Requests", "message": message})
+        headers = {} if self.retry_after is None else {"Retry-After": f"{self.retry_after:g}"}
+        return Reply(429, body.encode(), headers=headers)
+
+    def _reply(
+        self, verb: str, path: str, headers: Message, body: bytes, is_api: bool, function: Function | None
+    ) -> Reply:
+        if not is_api:
+            return Reply(404, b"<html><body><h1>404 Not Found</h1></body></html>", "text/html; charset=utf-8")
+        if function is None:
+            return self._refusal(Refused("there is no such function", 405))
+        fault = self.faults.next_for(function.name)
+        if fault is None:
+            return self._answer(verb, path, headers, body, function)
+        if fault.delay and self._server is not None:
+            self._server.stopping.wait(fault.delay)
+        if fault.drop == "before":
+            return Reply(dropped=True)
+        if fault.expired_token:
+            self.sessions.expire(headers.get("Authorization-Token", ""))
+            return self._refusal(Refused(EXPIRED, 403, reason=EXPIRED))
+        reply = Reply() if fault.replaces_answer else self._answer(verb, path, headers, body, function)
+        return _with_fault(reply, fault)
+
+    def _answer(self, verb: str, path: str, headers: Message, body: bytes, function: Function) -> Reply:
+        try:
+            if verb != function.verb:
+                raise Refused(f"{function.name} is called with {function.verb}, not {verb}", 405)
+            if function.name != "Login":
+                self._authenticate(headers)
+            query = query_of(path)
+            names = {name.lower() for name, _ in query}
+            if function.name in self.refuse_top and "$top" in names:
+                raise Refused(f"{function.name} does not recognize the parameter '$top'")
+            request = read(function, query, body, self.row_limits.get(function.name))
+            if function.name == "Login":
+                return Reply(body=encode(self._login(request.values)))
+            with self.lock:
+                content = answer(self, function.name, request)
+            if content is NOTHING:
+                return Reply()
+            if isinstance(content, CustomerRows):
+                top = DEFAULT_PAGE if request.top is None else request.top
+                top = top if self.clamp_top is None else min(top, self.clamp_top)
+                content = content.page(0 if self.ignore_skip else request.skip, top)
+            return Reply(body=encode(content, drift=self.drift))
+        except Refused as refused:
+            return self._refusal(refused)
+
+    def _authenticate(self, headers: Message) -> None:
+        key, token = headers.get("X-API-KEY"), headers.get("Authorization-Token")
+        if key is not None:
+            if not same(key, self.api_key):
+                raise Refused("Unauthorized: the API key is not valid", 401)
+        elif token is not None:
+            self.sessions.check_token(token)
+        else:
+            raise Refused("Unauthorized: neither an API key nor an Authorization-Token was sent", 401)
+
+    def _login(self, values: Mapping[str, Any]) -> str:
+        known = values["UserName"].lower() == self.login.lower()
+        return self.sessions.login(same(values["Password"], self.password) and known)
+
+    def _refusal(self, refused: Refused) -> Reply:
+        status = refused.status
+        match self.error_style:
+            case "string":
+                return Reply(status, encode(refused.text), reason=refused.reason)
+            case "object":
+                phrase = HTTPStatus(status).phrase
+                error = {"status": status, "error": phrase, "message": refused.text}
+                return Reply(status, encode(error), reason=refused.reason)
+            case _:
+                return Reply(status, refused.text.encode(), PLAIN, reason=refused.reason)
+
+
+def _with_fault(reply: Reply, fault: Fault) -> Reply:
+    if fault.body is not None:
+        reply = replace(reply, body=fault.body.encode(), content_type=fault.content_type)
+    return replace(
+        reply,
+        status=reply.status if fault.status is None else fault.status,
+        reason=fault.reason or reply.reason,
+        headers={**reply.headers, **fault.headers},
+        dropped=fault.drop == "after",
+        truncated=fault.truncate,
+    )
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], sandbox: OptimoveSandbox) -> None:
+        self.sandbox = sandbox
+        self.stopping = threading.Event()
+        self._connections: set[socket.socket] = set()
+        self._connections_lock = threading.Lock()
+        super().__init__(address, _Handler)
+        name = f"optimove-sandbox-{self.server_port}"
+        self.thread = threading.Thread(target=self._accept_connections, name=name, daemon=True)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        with self._connections_lock:
+            self._connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._connections_lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.debug("a connection failed", exc_info=True)
+
+    def _accept_connections(self) -> None:
+        """Like ``serve_forever``, but without waking up to see whether it shall stop."""
+        while not self.stopping.is_set():
+            try:
+                connection, address = self.get_request()
+            except OSError:
+                self.stopping.wait(0.05)
+                continue
+            self.process_request(connection, address)
+        self.server_close()
+
+    def stop(self) -> None:
+        self.stopping.set()
+        with contextlib.suppress(OSError):
+            socket.create_connection((HOST, self.server_port), timeout=1).close()
+        self.thread.join(timeout=1)
+        with self._connections_lock:
+            connections = list(self._connections)
+        for connection in connections:
+            _cut(connection)
+
+
+def _cut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = f"OptimoveSandbox/{__version__}"
+    sys_version = ""
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    timeout = IDLE_CONNECTION_TIMEOUT
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    do_PUT = do_DELETE = do_PATCH = do_POST
+
+    def _serve(self) -> None:
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not length.isdigit():
+            self.close_connection = True
+            self._send(Reply(411, b"the body's length is needed", PLAIN))
+            return
+        body = self.rfile.read(int(length))
+        sandbox = cast(_Server, self.server).sandbox
+        try:
+            reply = sandbox._handle(self.command, self.path, self.headers, body)
+        except Exception:
+            log.exception("the sandbox itself failed")
+            reply = Reply(500, b"the sandbox itself failed; see its log", PLAIN)
+        if reply.dropped:
+            self.close_connection = True
+            _cut(self.connection)
+        else:
+            self._send(reply)
+
+    def _send(self, reply: Reply) -> None:
+        self.send_response(reply.status, reply.reason)
+        if reply.body:
+            self.send_header("Content-Type", reply.content_type)
+        self.send_header("Content-Length", str(len(reply.body)))
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if reply.truncated:
+            self.close_connection = True
+            self.wfile.write(reply.body[: len(reply.body) // 2])
+        else:
+            self.wfile.write(reply.body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: paths hold customers' ids and addresses."""
