@@ -6,10 +6,12 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -32,6 +34,7 @@ from airflow_provider_optimove.exceptions import (
     OptimovePermissionError,
     OptimoveServerError,
 )
+from airflow_provider_optimove.sandbox import OptimoveSandbox
 from airflow_provider_optimove.sensors.optimove import OptimoveLastDataUpdateSensor
 
 SECRET = "not-a-real-api-key"
@@ -190,7 +193,7 @@ class TestDeferralTimeout:
 
     def end(self, next_kwargs: dict[str, Any], **arguments: Any) -> None:
         sensor = OptimoveLastDataUpdateSensor(task_id="wait", deferrable=True, **arguments)
-        sensor.resume_execution("__fail__", next_kwargs, {})  # type: ignore[typeddict-item]
+        sensor.resume_execution("__fail__", next_kwargs, {})
 
     def test_it_is_the_timeout_of_a_sensor(self) -> None:
         with pytest.raises(AirflowSensorTimeout):
@@ -262,7 +265,7 @@ class Outcome:
     state: str
     tries: int
     returned: object
-    failed_with: object
+    failed_with: list[str] | None
 
 
 DAG_FILE = """
@@ -311,10 +314,7 @@ class TestInAirflow:
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> Iterator[Callable[..., Outcome]]:
-        if AIRFLOW_V_3_0_PLUS:
-            from airflow.dag_processing.dagbag import DagBag
-        else:
-            from airflow.models.dagbag import DagBag
+        bags = import_module("airflow.dag_processing.dagbag" if AIRFLOW_V_3_0_PLUS else "airflow.models.dagbag")
         connection = {
             "conn_type": "optimove",
             "host": server.url,
@@ -336,9 +336,9 @@ class TestInAirflow:
                 arguments={"poke_interval": 0.1, "timeout": 60} | arguments,
             )
             dag_file.write_text(text)
-            bag = DagBag(str(dag_file))
+            bag = bags.DagBag(str(dag_file))
             assert not bag.import_errors
-            when = {"run_after" if AIRFLOW_V_3_0_PLUS else "execution_date": moment}
+            when: dict[str, Any] = {"run_after" if AIRFLOW_V_3_0_PLUS else "execution_date": moment}
             ended = bag.dags[dag_id].test(run_conf=conf, **when)
             (wait,) = (instance for instance in ended.get_task_instances() if instance.task_id == "wait")
             return Outcome(
@@ -379,7 +379,8 @@ class TestInAirflow:
         outcome = run(mode | {"target_date": "2026-11-20"})
         assert (outcome.state, outcome.tries, outcome.returned) == ("failed", 1, None)
         assert len(server.requests) == len(first) + 1
-        message, *classes = outcome.failed_with  # type: ignore[misc]
+        assert outcome.failed_with is not None
+        message, *classes = outcome.failed_with
         assert "401" in message
         assert {"OptimoveAuthenticationError", "AirflowFailException"} <= set(classes)
 
@@ -416,10 +417,30 @@ class TestInAirflow:
     ) -> None:
         outcome = run(mode | {"timezone": "Europe/Atlantis"})
         assert (outcome.state, outcome.tries) == ("failed", 1)
-        message, *classes = outcome.failed_with  # type: ignore[misc]
+        assert outcome.failed_with is not None
+        message, *classes = outcome.failed_with
         assert "timezone: 'Europe/Atlantis'" in message
         assert "OptimoveInputError" in classes
         assert server.requests == []
+
+    def test_a_sandbox_that_reaches_the_date_meanwhile(
+        self, run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with OptimoveSandbox(customers=5, last_data_update=BEFORE) as sandbox:
+            monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_TEST", sandbox.connection)
+
+            def process_the_day() -> None:
+                while len(sandbox.calls) < 2:
+                    time.sleep(0.05)
+                sandbox.last_data_update = TARGET
+
+            day = Thread(target=process_the_day, daemon=True)
+            day.start()
+            outcome = run({"target_date": "2026-11-20", "deferrable": True, "poke_interval": 0.5})
+            day.join(1)
+        assert outcome == Outcome("success", 1, "2026-11-20", None)
+        assert {call.function for call in sandbox.calls} == {"GetLastDataUpdate"}
+        assert len(sandbox.calls) == 3
 
 
 @pytest.mark.parametrize("module", ["sensors.optimove", "triggers.optimove"])
