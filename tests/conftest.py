@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,3 +63,62 @@ def airflow_db(airflow_home: Path) -> Path:
     )
     assert migration.returncode == 0, migration.stdout
     return airflow_home / "airflow.db"
+
+
+class DagRunResult:
+    """What became of a DAG run, read from Airflow's database."""
+
+    def __init__(self, dag_id: str, dag_run: Any) -> None:
+        self.dag_id = dag_id
+        self.run_id: str = dag_run.run_id
+        self.state = str(getattr(dag_run.state, "value", dag_run.state))
+        self.task_instances = dag_run.get_task_instances()
+
+    @property
+    def states(self) -> dict[str, str]:
+        """The state of each task; of a mapped task the state that all its instances share, else all of them."""
+        found: dict[str, set[str]] = {}
+        for instance in self.task_instances:
+            found.setdefault(instance.task_id, set()).add(str(getattr(instance.state, "value", instance.state)))
+        return {task_id: " ".join(sorted(states)) for task_id, states in found.items()}
+
+    def rendered(self, task_id: str) -> dict[str, Any]:
+        """The fields of a task (of the first instance of a mapped one) as the UI shows them."""
+        from airflow.models.renderedtifields import RenderedTaskInstanceFields
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            record = (
+                session.query(RenderedTaskInstanceFields)
+                .filter_by(dag_id=self.dag_id, run_id=self.run_id, task_id=task_id)
+                .first()
+            )
+            assert record is not None
+            return dict(record.rendered_fields)
+
+    def xcom(self, task_id: str, map_index: int = -1) -> Any:
+        """What a task returned."""
+        (instance,) = (ti for ti in self.task_instances if (ti.task_id, ti.map_index) == (task_id, map_index))
+        return instance.xcom_pull(task_ids=task_id, map_indexes=map_index)
+
+
+@pytest.fixture
+def run_dag(airflow_db: Path) -> Iterator[Callable[[str], DagRunResult]]:
+    """Runs the only DAG of a DAG file's text in a real Airflow, each task in turn."""
+    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+    bags = importlib.import_module("airflow.dag_processing.dagbag" if AIRFLOW_V_3_0_PLUS else "airflow.models.dagbag")
+    written: list[Path] = []
+
+    def run(source: str) -> DagRunResult:
+        dag_file = airflow_db.parent / "dags" / f"dag_{len(written)}_{os.getpid()}.py"
+        written.append(dag_file)
+        dag_file.write_text(source)
+        bag = bags.DagBag(str(dag_file))
+        assert not bag.import_errors, bag.import_errors
+        ((dag_id, dag),) = bag.dags.items()
+        return DagRunResult(dag_id, dag.test())
+
+    yield run
+    for dag_file in written:
+        dag_file.unlink(missing_ok=True)

@@ -10,8 +10,9 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_optimove.clients.http import HttpSettings
 from airflow_provider_optimove.clients.optimove.client import OptimoveClient, OptimoveSettings
@@ -116,8 +117,8 @@ class OptimoveHook(BaseHook):
         """
         try:
             settings = settings_from_connection(self._connection)
-        except OptimoveInputError as error:
-            return False, error.message
+        except (OptimoveInputError, AirflowNotFoundException) as error:
+            return False, str(error)
         host = urlsplit(settings.http.base_url).netloc
         quick = replace(
             settings.http,
@@ -179,6 +180,7 @@ def settings_from_connection(connection: Connection) -> OptimoveSettings:
         )
     elif not user_name and not (secret.isascii() and secret.isprintable() and " " not in secret):
         problems.append("password: the API key holds blanks, line breaks or other characters no key has")
+    read("timezone", None, _timezone)
     http = HttpSettings(
         base_url=base_url,
         connect_timeout=read("connect_timeout", HttpSettings.connect_timeout, _seconds),
@@ -286,8 +288,17 @@ def _api_path(value: Any) -> str:
 
 
 def _rate_limit(value: Any) -> str:
-    parse_rate_limit(str(value))
-    return str(value)
+    # A form field left empty is not stored, so a person needs a word for "no limit".
+    limit = "" if str(value).strip().lower() == "off" else str(value)
+    parse_rate_limit(limit)
+    return limit
+
+
+def _timezone(value: Any) -> str | None:
+    try:
+        return ZoneInfo(str(value).strip()).key
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{value!r} is not a time zone; expected a name like Europe/London") from error
 
 
 def _session_cache(value: Any) -> Literal["file", "memory"]:
