@@ -33,6 +33,7 @@ from airflow_provider_optimove.exceptions import (
 )
 
 LONGEST_VALUE_SHOWN = 60
+LARGEST_INTEGER = 2**63 - 1
 PAGE_PARAMETERS = ("$top", "$skip")
 
 
@@ -66,6 +67,7 @@ def bind(
     :raises OptimoveInputError: everything that is wrong, in one error.
     """
     problems: list[str] = []
+    unlisted = 0
     given: dict[str, Any] = {}
     pairs = [*_items(parameters, "parameters", problems), *(keywords or {}).items()]
     if body is not None:
@@ -82,9 +84,11 @@ def bind(
         name = known.get(str(written).replace("_", "").lower())
         if name is None:
             problems.append(_unknown_name(written, function))
+        elif value is None:
+            continue
         elif name in given:
             problems.append(f"{name}: given twice")
-        elif value is not None:
+        else:
             given[name] = value
 
     bound: dict[str, Any] = {}
@@ -97,6 +101,7 @@ def bind(
                     value = _value_check(parameter.format)(given[name])
             except _Unfit as unfit:
                 problems.extend(unfit.under(name))
+                unlisted += unfit.unlisted
             else:
                 if value != "" or not isinstance(parameter.format, Joined):
                     bound[name] = value
@@ -111,7 +116,12 @@ def bind(
                 problems.extend(unfit.under(name))
     problems.extend(_rule_problems(function, bound))
     if problems:
-        raise OptimoveInputError("the arguments are not valid", function=function.name, problems=problems)
+        raise OptimoveInputError(
+            "the arguments are not valid",
+            function=function.name,
+            problems=problems,
+            count=len(problems) + unlisted,
+        )
     return bound
 
 
@@ -148,10 +158,11 @@ def checked_value(function: Function, name: str, value: Any, expected: Format) -
 
 
 class _Unfit(Exception):
-    """A value that cannot be sent: problems, each with the path of the field it is in."""
+    """A value that cannot be sent: problems, each with the path of the field it is in, and how many more there are."""
 
-    def __init__(self, *problems: str) -> None:
+    def __init__(self, *problems: str, unlisted: int = 0) -> None:
         super().__init__(*problems)
+        self.unlisted = unlisted
 
     def under(self, name: str) -> Iterator[str]:
         for problem in self.args:
@@ -168,10 +179,11 @@ def _items(mapping: Any, what: str, problems: list[str]) -> list[tuple[str, Any]
 
 
 def _unknown_name(written: Any, function: Function) -> str:
-    names = [parameter.name for parameter in function.own_parameters]
-    takes = f"takes {', '.join(names)}" if names else "takes none of its own"
-    near = difflib.get_close_matches(str(written).lower(), [name.lower() for name in names], n=1)
-    hint = next((f"; did you mean {name}?" for name in names if near and name.lower() == near[0]), "")
+    own = [parameter.name for parameter in function.own_parameters]
+    takes = f"takes {', '.join(own)}" if own else "takes none of its own"
+    known = {name.lower(): name for name in function.parameters}
+    near = difflib.get_close_matches(str(written).replace("_", "").lower(), known, n=1)
+    hint = f"; did you mean {known[near[0]]}?" if near else ""
     return f"{_shown(written)}: no such parameter{hint} ({function.name} {takes})"
 
 
@@ -216,9 +228,9 @@ def _rows(expected: Format, value: Any) -> list[Any]:
     assert isinstance(expected, Rows)
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise _Unfit(f"{_expected(expected)}, got {_shown(value)}")
-    good, problems, _ = _check_rows(expected.shape, value, 1)
+    good, problems, bad = _check_rows(expected.shape, value, 1)
     if problems:
-        raise _Unfit(*problems)
+        raise _Unfit(*problems, unlisted=bad - len(problems))
     return good
 
 
@@ -278,7 +290,7 @@ def _integer(expected: Integer, value: Any) -> int:
     if isinstance(value, str):
         words = dict(expected.names)
         number = words.get(value.strip().lower())
-        if number is None and re.fullmatch(r"\s*[+-]?[0-9]+\s*", value):
+        if number is None and re.fullmatch(r"\s*[+-]?[0-9]{1,30}\s*", value):
             number = int(value)
     elif not isinstance(value, bool) and hasattr(value, "__index__"):
         number = value.__index__()
@@ -287,8 +299,8 @@ def _integer(expected: Integer, value: Any) -> int:
     for refused, reason in expected.refused:
         if number == refused:
             raise _Unfit(f"{number} is not accepted: {reason}")
-    if number < expected.minimum or (expected.maximum is not None and number > expected.maximum):
-        raise _Unfit(f"{_expected(expected)}, got {number}")
+    if not expected.minimum <= number <= (LARGEST_INTEGER if expected.maximum is None else expected.maximum):
+        raise _Unfit(f"{_expected(expected)}, got {_shown(int(number))}")
     return int(number)
 
 
@@ -297,7 +309,7 @@ def _text(expected: Text, value: Any) -> str:
     text = str(value.__index__()) if not isinstance(value, bool) and hasattr(value, "__index__") else value
     if not isinstance(text, str):
         raise _Unfit(f"{_expected(expected)}, got {shown}")
-    if len(text.strip()) < expected.minimum_length:
+    if not expected.choices and len(text.strip()) < expected.minimum_length:
         raise _Unfit("must not be empty")
     if expected.maximum_length is not None and len(text) > expected.maximum_length:
         raise _Unfit(f"at most {expected.maximum_length} characters, got {len(text)}")
@@ -336,8 +348,11 @@ def _utc_time(expected: UtcTime, value: Any) -> str:
     if not isinstance(moment, datetime.datetime):
         raise _Unfit(f"{_expected(expected)}, got {_shown(value)}")
     if moment.tzinfo is not None:
-        moment = moment.astimezone(datetime.UTC)
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
+        try:
+            moment = moment.astimezone(datetime.UTC)
+        except OverflowError:
+            raise _Unfit(f"{_expected(expected)}, got {_shown(value)}") from None
+    return moment.replace(tzinfo=None).isoformat(" ", "seconds")
 
 
 def _joined(expected: Joined, value: Any) -> str:
