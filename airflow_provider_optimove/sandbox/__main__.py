@@ -8,7 +8,7 @@ import shlex
 import signal
 import threading
 
-from airflow_provider_optimove.sandbox.server import OptimoveSandbox
+from airflow_provider_optimove.sandbox.server import DEFAULT_KEY, DEFAULT_USER, OptimoveSandbox
 
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -18,9 +18,9 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8099, help="port on 127.0.0.1; 0 takes a free one (default: 8099)")
     parser.add_argument("--customers", type=int, default=1000, help="how many customers there are (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another account (default: 0)")
-    parser.add_argument("--api-key", default="sandbox-key", help="the key it accepts (default: sandbox-key)")
-    parser.add_argument("--login", default="sandbox", help="the user name it accepts (default: sandbox)")
-    parser.add_argument("--password", default="sandbox", help="that user's password (default: sandbox)")
+    parser.add_argument("--api-key", default=DEFAULT_KEY, help="the key it accepts (default: %(default)s)")
+    parser.add_argument("--login", default=DEFAULT_USER, help="the user name it accepts (default: %(default)s)")
+    parser.add_argument("--password", default=DEFAULT_USER, help="that user's password (default: %(default)s)")
     parser.add_argument(
         "--last-data-update",
         type=datetime.date.fromisoformat,

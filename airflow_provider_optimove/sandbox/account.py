@@ -21,6 +21,21 @@ class Listener(NamedTuple):
 class Account:
     """An account of Optimove's: the made-up world and all that was written to it.
 
+    * ``promotions``: names by promo code
+    * ``channel_templates``: by channel, names by template
+    * ``apps``: by channel, names by app
+    * ``realtime_triggers``: names by trigger
+    * ``listeners``: see :class:`Listener`
+    * ``promotion_statuses``: by campaign, the latest status by customer
+    * ``metrics``: every row of UpdateCampaignMetrics, in their order
+    * ``interactions``: every call of UpdateCampaignInteractions, in their order
+    * ``preferences``: by channel and app, the mode by customer
+    * ``erased_customers``: ids
+    * ``mails``: what was sent, with its ``SendID``
+
+    Switches: ``refuse_unique_message_id``: whether SendTransactionalMail answers a UniqueMessageID with 400;
+    ``attributes_as_text``: whether CustomerAttributes come as one string, joined with the delimiter.
+
     :param customers: how many customers there are.
     :param seed: another seed, another account.
     :param last_data_update: the date of the newest data, a date or ``YYYY-MM-DD``; None for yesterday (UTC).

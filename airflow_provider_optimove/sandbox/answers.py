@@ -17,6 +17,7 @@ from airflow_provider_optimove.sandbox.world import (
     CONTROL_ACTION,
     FIRST_CAMPAIGN_DAY,
     LIFECYCLE_STAGES,
+    LONGEST_DURATION,
     MAIL_TEMPLATES,
     PRODUCT_ATTRIBUTES,
     PUSH_CHANNELS,
@@ -548,11 +549,17 @@ def _customers_action_ended_by_date(account: Account, values: Values) -> Any:
             "TargetGroupID": campaign.target_group,
         }
 
-    campaigns = _campaigns_since(account, values["Date"] - 10 * DAY, values["Date"])
+    campaigns = _campaigns_until(account, values["Date"], LONGEST_DURATION)
     return _sends(account, (campaign for campaign in campaigns if campaign.ends == values["Date"]), ended)
 
 
-def _campaigns_since(account: Account, first: datetime.date, last: datetime.date) -> Iterator[Campaign]:
+def _campaigns_until(account: Account, last: datetime.date, days: int) -> Iterator[Campaign]:
+    """The campaigns that reached customers on a day or in the days before."""
+    if last >= FIRST_CAMPAIGN_DAY:
+        yield from _campaigns_between(account, last - days * DAY, last)
+
+
+def _campaigns_between(account: Account, first: datetime.date, last: datetime.date) -> Iterator[Campaign]:
     first, last = max(first, FIRST_CAMPAIGN_DAY), min(last, account.today)
     for days in range((last - first).days + 1):
         yield from account.executed_campaigns(first + days * DAY)
@@ -613,7 +620,7 @@ def _currently_targeted_customers(account: Account, values: Values) -> Any:
             "EndDate": campaign.ends.isoformat(),
         }
 
-    campaigns = _campaigns_since(account, account.today - 10 * DAY, account.today)
+    campaigns = _campaigns_until(account, account.today, LONGEST_DURATION)
     return _receivers(account, (campaign for campaign in campaigns if campaign.ends > account.today), target)
 
 
@@ -685,7 +692,7 @@ def _customer_product_recommendations(account: Account, values: Values) -> Any:
 def _suggested(account: Account, values: Values) -> CustomerRows:
     dated = "StartDate" in values and "EndDate" in values
     first, last = _dates(values) if dated else (account.today - 30 * DAY, account.today)
-    campaigns = (c for c in _campaigns_since(account, first, last) if c.kind.products)
+    campaigns = (c for c in _campaigns_between(account, first, last) if c.kind.products)
     return _receivers(account, campaigns, lambda campaign, group: {})
 
 
@@ -724,7 +731,7 @@ def _customer_channel_interactions(account: Account, values: Values) -> Any:
     first, last = _dates(values)
     customer, channel = account.world.customer(values["CustomerID"]), values.get("ChannelID")
     rows = []
-    for campaign in _campaigns_since(account, first, last) if customer is not None else ():
+    for campaign in _campaigns_between(account, first, last) if customer is not None else ():
         place = account.world.place(campaign, customer or 0)
         group = 0 if place is None else campaign.group_of_place(place)
         if place is None or group == 0:

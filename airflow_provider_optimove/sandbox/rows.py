@@ -9,7 +9,12 @@ from typing import Any
 
 from airflow_provider_optimove.sandbox.world import CUSTOMER_ID_FORMAT, customer_id
 
-DRIFTED_KEYS: Mapping[str, str] = {"TemplateID": "TemplateId", "ChannelID": "ChannelId"}
+DRIFTED_KEYS: Mapping[str, str] = {
+    "TemplateID": "TemplateId",
+    "ChannelID": "ChannelId",
+    "ID": "id",
+    "Name": "name",
+}
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -74,7 +79,7 @@ def _drifted_field(key: str, value: Any) -> Any:
         return lambda customer: _drifted_field(key, value(customer))
     if key.lower().endswith("id") and isinstance(value, int):
         return str(value)
-    return drifted(value)
+    return drifted(value[0] if key == "Events" else value)
 
 
 def encode(answer: Any, *, drift: bool = False) -> bytes:

@@ -28,6 +28,8 @@ from airflow_provider_optimove.sandbox.sessions import EXPIRED, Sessions, same
 from airflow_provider_optimove.sandbox.wire import DEFAULT_PAGE, Refused, query_of, read, row_count, target
 
 HOST = "127.0.0.1"
+DEFAULT_KEY = "sandbox-key"
+DEFAULT_USER = "sandbox"
 JSON = "application/json; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"
 IDLE_CONNECTION_TIMEOUT = 120.0
@@ -80,13 +82,17 @@ class Reply:
 class OptimoveSandbox(Account):
     """An Optimove on localhost, to try things out and for tests. A context manager, or ``start()`` and ``stop()``.
 
-    What was written can be looked at: ``promotions``, ``channel_templates``, ``apps``, ``realtime_triggers``,
-    ``listeners``, ``promotion_statuses``, ``metrics``, ``interactions``, ``preferences``, ``erased_customers``,
-    ``mails``. What was asked is in ``calls``.
+    What was written is in the attributes of :class:`Account`, what was asked in ``calls``; ``fail()`` makes calls go
+    wrong. These switches, and those of ``sessions`` and :class:`Account`, may be set at any time:
 
-    Switches, which may be set at any time: ``rate_limit``, ``retry_after``, ``row_limits``, ``clamp_top``,
-    ``ignore_skip``, ``refuse_top``, ``drift``, ``attributes_as_text``, ``refuse_unique_message_id``, ``error_style``
-    and, in ``sessions``, those of Login and its tokens. ``fail()`` makes calls go wrong.
+    * ``rate_limit``: calls/seconds, e.g. ``50/10,2000/3600``; empty, as at first: no limit
+    * ``retry_after``: seconds that a 429 of the rate limit tells; None: it tells nothing
+    * ``row_limits``: the most rows one call takes, by function; at first those of the guide
+    * ``clamp_top``: no page has more rows than this; None: 200,000
+    * ``ignore_skip``: whether every page is the first one
+    * ``refuse_top``: names of functions that answer ``$top`` with 400, e.g. ``UNDOCUMENTED_PAGING``
+    * ``drift``: whether ids come as strings and some keys in their other spellings
+    * ``error_style``: errors as bare ``text``, as a JSON ``string`` or as a JSON ``object``
 
     :param port: port on 127.0.0.1; 0 takes a free one.
     :param customers: how many customers there are.
@@ -106,9 +112,9 @@ class OptimoveSandbox(Account):
         port: int = 0,
         customers: int = 1000,
         seed: int = 0,
-        api_key: str = "sandbox-key",
-        login: str = "sandbox",
-        password: str = "sandbox",
+        api_key: str = DEFAULT_KEY,
+        login: str = DEFAULT_USER,
+        password: str = DEFAULT_USER,
         last_data_update: datetime.date | str | None = None,
         today: datetime.date | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -130,12 +136,14 @@ class OptimoveSandbox(Account):
         self.drift = False
         self.error_style = "text"
         self._rate_limit = RateLimit("", clock)
+        self._stopped = threading.Event()
         self._server: _Server | None = None
 
     # Life
 
     def start(self) -> OptimoveSandbox:
         """Begin to serve."""
+        self._stopped.clear()
         self._server = _Server((HOST, self.port), self)
         self.port = self._server.server_port
         self._server.thread.start()
@@ -143,6 +151,7 @@ class OptimoveSandbox(Account):
 
     def stop(self) -> None:
         """Stop serving and close all connections."""
+        self._stopped.set()
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -242,9 +251,7 @@ class OptimoveSandbox(Account):
         fault = self.faults.next_for(function.name)
         if fault is None:
             return self._answer(verb, path, headers, body, function)
-        if fault.delay and self._server is not None:
-            self._server.stopping.wait(fault.delay)
-        if fault.drop == "before":
+        if self._stopped.wait(fault.delay) or fault.drop == "before":
             return Reply(dropped=True)
         if fault.expired_token:
             self.sessions.expire(headers.get("Authorization-Token", ""))

@@ -13,7 +13,13 @@ EXPIRED = "Authorization-Token expired"
 
 
 class Sessions:
-    """Tokens and their ages, in seconds of a clock.
+    """Tokens and their ages, in seconds of a clock. These switches may be set at any time:
+
+    * ``token_lifetime``: seconds from a token's last use
+    * ``needless_logins_allowed``: so many Logins succeed while a token is valid; the next ones are answered with 429
+    * ``login_interval``: seconds between two Logins; an earlier one is answered with 429
+    * ``second_login_kills_token``: whether a new token makes the older ones unknown
+    * ``refused_login_status``: what wrong credentials are answered with, 401 or 500
 
     :param clock: what tells the seconds.
     """

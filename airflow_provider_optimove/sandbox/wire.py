@@ -28,7 +28,7 @@ LARGEST_PAGE = 200_000
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 TIME = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}")
-WHOLE_NUMBER = re.compile(r"-?\d+", re.ASCII)
+WHOLE_NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
 BOOLEANS: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": False}
 LONGEST_SHOWN = 60
 

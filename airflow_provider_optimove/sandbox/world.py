@@ -15,6 +15,7 @@ from functools import cached_property
 FIRST_CAMPAIGN_DAY = datetime.date(2020, 1, 1)
 CAMPAIGN_NUMBERS_A_DAY = 10
 PLANNED_DAYS = 30
+LONGEST_DURATION = 7
 CONTROL_ACTION = 1
 CUSTOMER_ID_FORMAT = "C%07d"
 ONE_TIME = -1
@@ -112,7 +113,7 @@ class Kind:
 
     @property
     def has_control_group(self) -> bool:
-        return self.type not in ("No Control",)
+        return self.type != "No Control"
 
 
 KINDS = (
@@ -353,7 +354,7 @@ class World:
         variation = self.chance(1, days, slot) % 100_000
         group = ONE_TIME if kind.one_time else 1 + (days * 7 + slot) % len(self.target_groups)
         lead_time = 2 if kind.type == "Self-Optimizing" and days % 3 == 0 else 0
-        return Campaign(number, date, kind, group, 3 + variation % 5, lead_time, variation)
+        return Campaign(number, date, kind, group, LONGEST_DURATION - variation % 5, lead_time, variation)
 
     def campaigns(self, date: datetime.date) -> Iterator[Campaign]:
         """The campaigns of a day, failed and canceled ones too."""

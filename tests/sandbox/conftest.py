@@ -49,8 +49,9 @@ class Caller:
         question = f"?{urlencode(text)}" if text else ""
         return self.send(declared.verb, f"/current/{declared.path}{question}", body)
 
-    def login(self, user: str = "sandbox", password: str = "sandbox") -> Answer:
-        return self.send("POST", "/current/general/login", {"UserName": user, "Password": password}, {})
+    def login(self, user: str = "sandbox", password: str | None = None) -> Answer:
+        body = {"UserName": user, "Password": password or self.sandbox.password}
+        return self.send("POST", "/current/general/login", body, {})
 
     def use_token(self, token: str) -> None:
         self.headers = {"Authorization-Token": token}
