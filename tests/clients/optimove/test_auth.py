@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import logging
@@ -469,6 +470,37 @@ def test_a_refused_token_is_not_handed_out_when_the_new_login_failed(
     with pytest.raises(OptimoveServerError):
         session.renew("fake-token-1", soon())
     assert session.token(soon()) == "fake-token-2"
+
+
+class ChangesWhileWaiting(MemoryTokenStore):
+    """Somebody else writes a state between the look at the store and the lock."""
+
+    change: LoginState | None = None
+
+    @contextlib.contextmanager
+    def lock(self, deadline: float) -> Iterator[None]:
+        with super().lock(deadline):
+            if self.change is not None:
+                self.write(self.change)
+                self.change = None
+            yield
+
+
+def test_a_token_that_came_while_waiting_for_the_lock_is_used(fake_time: FakeTime) -> None:
+    store = ChangesWhileWaiting(BASE_URL, "fake-user", PASSWORD)
+    store.change = LoginState("fake-token-of-another")
+    logins = Logins(fake_time, "fake-token")
+    assert fake_time.session(store, logins).token(soon()) == "fake-token-of-another"
+    assert (logins.times, fake_time.elapsed) == ([], 0.0)
+
+
+def test_a_pause_that_began_while_waiting_for_the_lock_is_kept(fake_time: FakeTime) -> None:
+    store = ChangesWhileWaiting(BASE_URL, "fake-user", PASSWORD)
+    store.change = LoginState(attempted_at=fake_time.now + fake_time.wall_offset, pause=4.0, refusals=1)
+    logins = Logins(fake_time, "fake-token")
+    fake_time.session(store, logins).token(fake_time.now + 30)
+    assert len(logins.times) == 1
+    assert logins.times[0] >= 4.0
 
 
 # ---- Login answered with 429

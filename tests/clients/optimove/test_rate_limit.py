@@ -150,13 +150,11 @@ def soon() -> float:
     return time.monotonic() + 5
 
 
-def call(gate: RateLimitGate, seconds: float = 0.0) -> float:
+def call(gate: RateLimitGate) -> float:
     """Make a call; how long it waited."""
     began = time.monotonic()
     with gate.slot(soon()):
-        waited = time.monotonic() - began
-        time.sleep(seconds)
-    return waited
+        return time.monotonic() - began
 
 
 # ---- what users write
@@ -210,69 +208,100 @@ def test_a_window_reads_as_it_is_written() -> None:
 
 def test_processes_at_full_speed_keep_the_limit(serve: Callable[..., CountingServer], directory: Path) -> None:
     server = serve(travel=0.05)
-    run("calls_through_gate", 4, address=server.address, directory=str(directory), limit="50/1", seconds=3.3)
+    run("calls_through_gate", 4, address=server.address, directory=str(directory), limit="50/1", seconds=2.4)
     assert server.over_limit(50, 1.0) == 0
-    assert len(server.arrivals) >= 120, "the gate must not keep calls back either"
+    assert len(server.arrivals) >= 80, "the gate must not keep calls back either"
 
 
 def test_all_windows_hold(serve: Callable[..., CountingServer], directory: Path) -> None:
     server = serve(travel=0.02)
-    run("calls_through_gate", 3, address=server.address, directory=str(directory), limit="10/0.3,25/1.5", seconds=2.5)
-    assert server.over_limit(10, 0.3) == 0
-    assert server.over_limit(25, 1.5) == 0
-    assert len(server.arrivals) >= 40
+    run("calls_through_gate", 3, address=server.address, directory=str(directory), limit="10/0.2,25/1", seconds=1.8)
+    assert server.over_limit(10, 0.2) == 0
+    assert server.over_limit(25, 1.0) == 0
+    assert len(server.arrivals) >= 30
 
 
 def test_parallel_calls_are_bounded_over_processes(serve: Callable[..., CountingServer], directory: Path) -> None:
     server = serve(work=0.05)
     run("parallel_calls", 4, address=server.address, directory=str(directory), parallel=MAIL_PARALLEL_CALLS, calls=5)
     assert len(server.arrivals) == 80
-    assert 7 <= server.most_in_flight <= MAIL_PARALLEL_CALLS
+    assert 5 <= server.most_in_flight <= MAIL_PARALLEL_CALLS
 
 
 # ---- one window
 
 
+def test_calls_within_the_limit_do_not_wait(new_gate: Callable[..., RateLimitGate]) -> None:
+    for _ in range(3):
+        call(new_gate("3/60"))
+    with pytest.raises(OptimoveRateLimitError):
+        call(new_gate("3/60"))
+
+
 def test_the_next_call_waits_until_the_oldest_leaves_the_window(new_gate: Callable[..., RateLimitGate]) -> None:
-    assert max(call(new_gate("3/0.4")) for _ in range(3)) < 0.1
-    assert 0.3 <= call(new_gate("3/0.4")) < 0.6
+    began = time.monotonic()
+    for _ in range(4):
+        call(new_gate("3/0.4"))
+    assert 0.4 <= time.monotonic() - began < 2.0
+
+
+class CallInFlight(threading.Thread):
+    """A call of some seconds that has begun; ``ended`` is when it is over."""
+
+    def __init__(self, gate: RateLimitGate, seconds: float) -> None:
+        super().__init__()
+        self.gate, self.seconds = gate, seconds
+        self.begun = threading.Event()
+        self.ended = math.inf
+        self.start()
+        assert self.begun.wait(5)
+
+    def run(self) -> None:
+        with self.gate.slot(soon()):
+            self.begun.set()
+            time.sleep(self.seconds)
+            self.ended = time.monotonic()
 
 
 def test_a_call_counts_until_it_is_over(new_gate: Callable[..., RateLimitGate]) -> None:
     """It may arrive late in its time, so its window begins at its end."""
-    gate = new_gate("1/0.3")
-    inside = threading.Event()
-
-    def long_call() -> None:
-        with gate.slot(soon()):
-            inside.set()
-            time.sleep(0.5)
-
-    thread = threading.Thread(target=long_call)
-    thread.start()
-    inside.wait(5)
-    began = time.monotonic()
-    call(gate)
-    assert 0.75 <= time.monotonic() - began < 1.1
-    thread.join()
+    gate = new_gate("1/0.2")
+    in_flight = CallInFlight(gate, 0.3)
+    with gate.slot(soon()):
+        assert 0.2 <= time.monotonic() - in_flight.ended < 1.5
+    in_flight.join()
 
 
 def test_a_long_call_counts_from_when_it_must_have_arrived(
     new_gate: Callable[..., RateLimitGate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rate_limit, "ARRIVAL_ALLOWANCE", 0.2)
-    gate = new_gate("1/0.3")
+    monkeypatch.setattr(rate_limit, "ARRIVAL_ALLOWANCE", 0.1)
+    gate = new_gate("1/0.6")
     with gate.slot(soon()):
-        assert 0.45 <= call(gate) < 0.8
-    time.sleep(0.3)
-    assert call(gate) < 0.1
+        time.sleep(0.75)
+    assert call(gate) < 0.4, "its end does not begin another window"
+    with gate.slot(soon()):
+        call(gate)
+
+
+def test_the_end_of_a_long_call_leaves_the_stamp_of_another_alone(
+    new_gate: Callable[..., RateLimitGate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limit, "ARRIVAL_ALLOWANCE", 0.1)
+    gate = new_gate("1/0.4")
+    in_flight = CallInFlight(gate, 0.7)
+    with gate.slot(soon()):
+        other_began = time.monotonic()
+        in_flight.join()
+    with gate.slot(soon()):
+        assert time.monotonic() - other_began >= 0.4
 
 
 def test_a_failed_call_is_over_too(new_gate: Callable[..., RateLimitGate]) -> None:
     gate = new_gate("1/0.3", parallel=1)
     with pytest.raises(ConnectionError), gate.slot(soon()):
         raise ConnectionError
-    assert call(gate) < 0.5
+    assert call(gate) < 1.5
 
 
 def test_threads_share_the_limit(new_gate: Callable[..., RateLimitGate]) -> None:
@@ -280,7 +309,7 @@ def test_threads_share_the_limit(new_gate: Callable[..., RateLimitGate]) -> None
 
     def two_calls() -> None:
         for _ in range(2):
-            with new_gate("4/0.3").slot(soon()):
+            with new_gate("4/0.2").slot(soon()):
                 times.append(time.monotonic())
 
     threads = [threading.Thread(target=two_calls) for _ in range(6)]
@@ -290,20 +319,20 @@ def test_threads_share_the_limit(new_gate: Callable[..., RateLimitGate]) -> None
         thread.join()
     times.sort()
     assert len(times) == 12
-    assert all(later - earlier >= 0.3 for earlier, later in zip(times, times[4:], strict=False))
+    assert all(later - earlier >= 0.2 for earlier, later in zip(times, times[4:], strict=False))
 
 
 def test_accounts_and_lanes_do_not_count_each_other(new_gate: Callable[..., RateLimitGate]) -> None:
-    call(new_gate("1/5", key="fake-account general"))
-    assert call(new_gate("1/5", key="fake-account mail")) < 0.1
-    assert call(new_gate("1/5", key="other-account general")) < 0.1
+    for key in ("fake-account general", "fake-account mail", "other-account general"):
+        call(new_gate("1/60", key=key))
 
 
 def test_gates_of_different_limits_count_each_others_calls(new_gate: Callable[..., RateLimitGate]) -> None:
     for _ in range(2):
-        call(new_gate("100/0.3"))
-    assert call(new_gate("2/0.3")) > 0.1
-    assert call(new_gate("100/0.3")) < 0.1
+        call(new_gate("100/60"))
+    with pytest.raises(OptimoveRateLimitError):
+        call(new_gate("2/60"))
+    call(new_gate("100/60"))
 
 
 def test_off_is_off(directory: Path) -> None:
@@ -322,7 +351,7 @@ def test_no_slot_before_the_deadline_is_an_error_at_once(new_gate: Callable[...,
     began = time.monotonic()
     with pytest.raises(OptimoveRateLimitError, match=r"^rate limit 1/60: .* in (59|60)\.\d s, .* 30\.0 s") as raised:
         gate.slot(began + 30).__enter__()
-    assert time.monotonic() - began < 0.1
+    assert time.monotonic() - began < 1.0
     assert raised.value.status is None
 
 
@@ -347,11 +376,12 @@ def test_a_long_wait_is_announced_once(
 ) -> None:
     caplog.set_level(logging.INFO, rate_limit.__name__)
     monkeypatch.setattr(rate_limit, "LONGEST_SILENT_WAIT", 0.1)
-    gate = new_gate("2/0.3")
-    assert call(gate) + call(gate) < 0.1
-    assert call(gate) > 0.2
+    gate = new_gate("1/0.3")
+    in_flight = CallInFlight(gate, 0.25)
+    call(gate)
+    in_flight.join()
     messages = [record.message for record in caplog.records if record.levelno == logging.INFO]
-    assert messages == ["rate limit 2/0.3: waiting 0.3 s"]
+    assert messages == ["rate limit 1/0.3: waiting 0.3 s"]
 
 
 # ---- crashes, clocks, damage
@@ -361,7 +391,7 @@ def test_the_call_of_a_killed_process_leaves_in_its_own_time(directory: Path) ->
     with holding_a_slot(directory=str(directory), limit="1/0.3", parallel=1, allowance=0.4) as process:
         process.kill()
     gate = RateLimitGate(parse_rate_limit("1/0.3"), key="fake-account", parallel=1, directory=directory)
-    assert call(gate) < 1.0
+    assert call(gate) < 1.8, "the allowance and the window of that call, not this process's"
 
 
 def test_a_killed_process_gives_its_parallel_slot_back(directory: Path) -> None:
@@ -370,9 +400,9 @@ def test_a_killed_process_gives_its_parallel_slot_back(directory: Path) -> None:
         began = time.monotonic()
         with pytest.raises(OptimoveRateLimitError, match="1 calls at a time"):
             gate.slot(began + 0.3).__enter__()
-        assert 0.3 <= time.monotonic() - began < 1.0
+        assert 0.3 <= time.monotonic() - began < 1.5
         process.kill()
-        assert call(gate) < 1.0
+        call(gate)
 
 
 def test_parallel_slots_come_back(new_gate: Callable[..., RateLimitGate]) -> None:
@@ -383,12 +413,12 @@ def test_parallel_slots_come_back(new_gate: Callable[..., RateLimitGate]) -> Non
 
 
 def test_no_parallel_slot_is_lost_when_no_call_may_leave(new_gate: Callable[..., RateLimitGate]) -> None:
-    gate = new_gate("1/0.4", parallel=1)
+    gate = new_gate("1/60", parallel=1)
     call(gate)
     for _ in range(2):
-        with pytest.raises(OptimoveRateLimitError, match=r"1/0\.4"):
-            gate.slot(time.monotonic() + 0.05).__enter__()
-    assert call(gate) < 0.6
+        with pytest.raises(OptimoveRateLimitError, match="1/60"):
+            call(gate)
+    call(new_gate("", parallel=1))
 
 
 def test_a_clock_that_was_set_back_locks_nobody_out(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,11 +427,13 @@ def test_a_clock_that_was_set_back_locks_nobody_out(directory: Path, monkeypatch
     call(gate)
     [file] = directory.iterdir()
     file.write_bytes(array("d", [time.time() + 3600] * 2).tobytes())
-    assert 0.3 < call(gate) < 0.8
+    assert 0.3 < call(gate) < 3.0
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"abc", os.urandom(801), array("d", [math.nan, math.inf, -1.0, math.nan] * 3).tobytes()]
+    "content",
+    [b"", b"abc", random.Random(0).randbytes(801), array("d", [math.nan, math.inf, -1.0, math.nan] * 3).tobytes()],
+    ids=["empty", "too short", "random", "no numbers"],
 )
 def test_a_damaged_file_is_mended(content: bytes, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limit, "ARRIVAL_ALLOWANCE", 0.1)
@@ -409,8 +441,10 @@ def test_a_damaged_file_is_mended(content: bytes, directory: Path, monkeypatch: 
     call(gate)
     [file] = directory.iterdir()
     file.write_bytes(content)
-    assert call(gate) + call(gate) < 0.8
-    assert call(gate) > 0.15
+    began = time.monotonic()
+    for _ in range(3):
+        call(gate)
+    assert 0.3 <= time.monotonic() - began < 3.0
     assert all(0.0 <= stamp <= time.time() + 0.1 for stamp in array("d", file.read_bytes()[: 2 * 8]))
 
 
@@ -425,26 +459,34 @@ def test_a_file_that_cannot_be_used_means_memory(
 ) -> None:
     monkeypatch.setattr(state_directory, "_warned", False)
     monkeypatch.setattr(rate_limit, "_ledgers", {})
-    gate = RateLimitGate((Window(2, 0.4),), key="fake-account", parallel=1, directory=directory)
-    call(gate)
+    call(RateLimitGate((Window(2, 60),), key="fake-account", directory=directory))
     target = tmp_path / "target"
     target.write_bytes(b"untouched")
     for path in list(directory.iterdir()):
         path.unlink()
         path.symlink_to(target)
-    directory.chmod(0o700)
-    gate_of_one = RateLimitGate((Window(1, 0.4),), key="fake-account", directory=directory)
-    assert call(gate_of_one) < 0.1
-    assert call(gate_of_one) > 0.3
+    gate = RateLimitGate((Window(1, 60),), key="fake-account", parallel=1, directory=directory)
+    call(gate)
+    with pytest.raises(OptimoveRateLimitError):
+        call(gate)
     assert target.read_bytes() == b"untouched"
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
 def test_a_file_that_vanishes_during_a_call_loses_no_call(directory: Path) -> None:
-    gate = RateLimitGate((Window(2, 0.4),), key="fake-account", parallel=1, directory=directory)
+    gate = RateLimitGate((Window(2, 60),), key="fake-account", parallel=1, directory=directory)
     with gate.slot(soon()):
         shutil.rmtree(directory)
-    assert call(gate) < 0.1
+    call(gate)
+
+
+def test_a_file_that_cannot_be_used_any_more_loses_no_call(directory: Path) -> None:
+    gate = RateLimitGate((Window(2, 60),), key="fake-account", directory=directory)
+    with gate.slot(soon()):
+        [file] = directory.iterdir()
+        file.unlink()
+        file.mkdir()
+    call(gate)
 
 
 def test_no_file_stays_open(directory: Path) -> None:

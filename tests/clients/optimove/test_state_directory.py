@@ -243,6 +243,15 @@ def test_a_forked_child_does_not_release_its_parents_lock(directory: Path, start
     assert result == {"still_ours": True}
 
 
+def test_a_released_lock_is_free_though_a_copy_of_the_file_is_open(directory: Path) -> None:
+    """As in a child that was forked by other means than Python's."""
+    lock = wait_for_lock(directory, "lock", time.monotonic())
+    copy = os.dup(lock.descriptor)
+    lock.release()
+    wait_for_lock(directory, "lock", time.monotonic()).release()
+    os.close(copy)
+
+
 def test_no_file_stays_open(directory: Path) -> None:
     before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
     for _ in range(5):
