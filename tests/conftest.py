@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["pytester"]
+
 # Airflow reads its configuration when it is first imported, so this cannot wait for a fixture.
 SCRATCH = Path(tempfile.mkdtemp(prefix="optimove-tests-")).resolve()
 OWNER = os.getpid()

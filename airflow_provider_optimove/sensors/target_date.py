@@ -112,6 +112,18 @@ class Run:
         return self.moment.astimezone(zone).date() - timedelta(days=1)
 
 
+def run_date(context: Mapping[str, Any], timezone: str) -> date:
+    """The calendar day a DAG run is about: that of the end of its data interval where a schedule made it, else of its start.
+
+    The day of the campaigns to work on, in a task of one's own; the sensor waits for the data of the day before it.
+
+    :param context: the context of a task, as ``get_current_context()`` gives it.
+    :param timezone: name of the zone that the day is taken in, e.g. ``Europe/Berlin``.
+    :raises OptimoveInputError: there is no such zone.
+    """
+    return Run.of(context).moment.astimezone(as_zone(timezone, "timezone")).date()
+
+
 def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
