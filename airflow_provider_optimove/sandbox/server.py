@@ -381,8 +381,6 @@ def _cut(connection: socket.socket) -> None:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server_version = f"OptimoveSandbox/{__version__}"
-    sys_version = ""
     disable_nagle_algorithm = True
     wbufsize = -1
     timeout = IDLE_CONNECTION_TIMEOUT
@@ -427,6 +425,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(reply.body[: len(reply.body) // 2])
         else:
             self.wfile.write(reply.body)
+
+    def version_string(self) -> str:
+        return f"OptimoveSandbox/{__version__}"
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: paths hold customers' ids and addresses."""

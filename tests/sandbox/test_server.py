@@ -260,7 +260,7 @@ def test_one_connection_serves_many_calls(call: Any) -> None:
         call("GetLastDataUpdate")
 
     assert call.connection.sock is first
-    assert time.monotonic() - began < 1, "a delayed acknowledgement costs 40 ms a call"
+    assert time.monotonic() - began < 1.8, "a delayed acknowledgement costs 40 ms a call"
 
 
 def test_many_callers_at_once_lose_nothing(sandbox: OptimoveSandbox, caller_of: Any) -> None:
@@ -287,7 +287,7 @@ def test_stopping_is_quick_even_with_open_connections_and_slow_calls(caller_of: 
 
     sandbox.stop()
 
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 0.5
     with pytest.raises(ConnectionError):
         waiting.result(timeout=5)
     pool.shutdown()
