@@ -39,7 +39,8 @@ class SessionRefused(Exception):
     """
 
     def __init__(self, error: OptimoveError) -> None:
-        super().__init__(str(error))
+        # Not its text: what is redacted later must not stay readable here.
+        super().__init__(error)
         self.error = error
 
 
@@ -88,9 +89,9 @@ def judge(function: Function, outcome: HttpAnswer | ConnectionFailure, *, login_
         if not outcome.passing:
             raise error
         _again_or_doubt(function, error, happened=outcome.sent)
-    if 200 <= outcome.status < 300:
-        return _read(function, outcome)
-    _raise_for_status(function, outcome, login_mode=login_mode)
+    if not 200 <= outcome.status < 300:
+        _raise_for_status(function, outcome, login_mode=login_mode)
+    return _read(function, outcome)
 
 
 def explanation(body: bytes) -> Explanation:
@@ -103,6 +104,8 @@ def explanation(body: bytes) -> Explanation:
         value = msgspec.json.decode(text.encode())
     except msgspec.DecodeError:
         return Explanation(_clipped(text))
+    if value in NO_DATA:
+        return Explanation("")
     if isinstance(value, Mapping):
         by_name = {str(name).lower(): part for name, part in value.items()}
         named = [by_name[name] for name in ("error", "message", "errormessage", "title", "detail") if by_name.get(name)]
@@ -146,7 +149,7 @@ def _read(function: Function, answer: HttpAnswer) -> Any:
         "rows": isinstance(value, list) and isinstance(value[0], Mapping),
     }
     if not fits[kind]:
-        _unexpected(function, answer, explanation(answer.body).text)
+        _unexpected(function, answer, _described(function, answer))
     if isinstance(value, Mapping):
         _refuse_failed_send(function, answer, value)
     return value
@@ -154,6 +157,8 @@ def _read(function: Function, answer: HttpAnswer) -> Any:
 
 def _refuse_failed_send(function: Function, answer: HttpAnswer, value: Mapping[str, Any]) -> None:
     by_name = {str(name).lower(): part for name, part in value.items()}
+    if "issuccess" not in by_name and not function.repeatable:
+        _unexpected(function, answer, _described(function, answer))
     if str(by_name.get("issuccess", True)).lower() in ("false", "0"):
         reason = by_name.get("error") or "no reason given"
         raise OptimoveRejectedRowsError(f"not sent: {reason}", function=function.name, status=answer.status)
@@ -164,8 +169,15 @@ def _unreadable(function: Function, answer: HttpAnswer, text: bytes) -> NoReturn
         message = f"the answer broke off after {len(answer.body):,} bytes, or is not JSON"
         error = OptimoveResponseError(message, function=function.name, status=answer.status)
         _again_or_doubt(function, error, happened=True)
+    _unexpected(function, answer, _described(function, answer))
+
+
+def _described(function: Function, answer: HttpAnswer) -> str:
     words = explanation(answer.body)
-    _unexpected(function, answer, f"an HTML page ({words.text})" if words.is_html else words.text)
+    if words.is_html:
+        return f"an HTML page ({words.text})"
+    # In whatever form a Login is answered, it may hold a token, which nobody knows yet to redact it.
+    return "something else, which is not shown" if function.name == LOGIN else words.text
 
 
 def _unexpected(function: Function, answer: HttpAnswer, what: str) -> NoReturn:
@@ -238,11 +250,13 @@ def retry_after(answer: HttpAnswer) -> float | None:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
     return max(0.0, (moment - datetime.datetime.now(datetime.UTC)).total_seconds())
 
 
 def _is_html(text: str) -> bool:
-    return bool(re.match(r"(?is)\s*<(!doctype|html|head|body|\?xml|title)", text))
+    return bool(re.match(r"(?is)\s*<(!--|!doctype|html|head|body|\?xml|title)", text))
 
 
 def _clipped(text: str) -> str:
