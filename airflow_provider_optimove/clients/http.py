@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import logging
 import platform
 import random
@@ -10,9 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TypeVar
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 import requests
+import urllib3
 from requests.auth import AuthBase
 
 from airflow_provider_optimove import __version__
@@ -91,7 +94,8 @@ class TryAgain(Exception):
     """
 
     def __init__(self, error: Exception, after: float | None = None) -> None:
-        super().__init__(str(error))
+        # Not its text: what is redacted later must not stay readable here.
+        super().__init__(error)
         self.error = error
         self.after = after
 
@@ -108,9 +112,13 @@ class Redactor:
             self.add(secret)
 
     def add(self, secret: str | None) -> None:
-        """Redact ``secret`` from now on."""
+        """Redact ``secret`` from now on, also as it stands in a URL, in JSON or in HTML."""
+        # Credentials are sent without the white space around them.
+        secret = (secret or "").strip()
         if secret:
-            self._secrets |= {secret, quote(secret, safe=""), quote_plus(secret)}
+            in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+            in_urls = {quote(secret, safe=""), quote_plus(secret), unquote(secret)}
+            self._secrets |= {secret, html.escape(secret)} | in_json | in_urls
 
     def __call__(self, text: str) -> str:
         for secret in sorted(self._secrets, key=len, reverse=True):
@@ -207,13 +215,19 @@ class HttpClient:
                 stream=True,
             ) as response:
                 body = bytearray()
-                for chunk in response.iter_content(CHUNK):
-                    body += chunk
+                # Not iter_content: it waits for a whole chunk, for hours when the server dribbles.
+                read = getattr(response.raw, "read1", response.raw.read)
+                while piece := read(CHUNK, decode_content=True):
+                    body += piece
                     if time.monotonic() > deadline:
                         return ConnectionFailure("the answer took longer than a call may take", sent=True)
                 answer = HttpAnswer(response.status_code, response.reason or "", response.headers, bytes(body))
         except requests.RequestException as error:
             failure = _connection_failure(error, self.redact)
+            log.debug("%s %s: %s", request.verb, self.redact(request.path), failure.message)
+            return failure
+        except urllib3.exceptions.HTTPError as error:
+            failure = ConnectionFailure(f"the answer broke off: {self.redact(_root_cause(error))}", sent=True)
             log.debug("%s %s: %s", request.verb, self.redact(request.path), failure.message)
             return failure
         log.debug(
@@ -246,8 +260,6 @@ def _connection_failure(error: requests.RequestException, redact: Redactor) -> C
         return ConnectionFailure("no answer in the time allowed", sent=True)
     if isinstance(error, requests.exceptions.ConnectionError):
         return ConnectionFailure(f"the connection failed: {message}", sent=not _never_connected(error))
-    if isinstance(error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)):
-        return ConnectionFailure(f"the answer broke off: {message}", sent=True)
     return ConnectionFailure(f"the request could not be sent: {message}", sent=False, passing=False)
 
 

@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
@@ -203,9 +203,13 @@ class OptimoveClient(AllFunctions):
             problem = "$top, $skip: all rows are read here; set page_size, or use call for a single page"
             raise OptimoveInputError("the arguments are not valid", function=function.name, problems=[problem])
         page_size = arguments.checked_value(function, "page_size", page_size, Integer(minimum=1, maximum=LARGEST_PAGE))
-        if function.paged:
-            return self._translated_rows(self._pages_of_rows(function, bound, page_size))
-        return self._translated_rows(row for row in self._fetch(function, bound)[0])
+        pages = self._pages_of_rows if function.paged else self._only_page_of_rows
+        return self._translated_rows(pages(function, bound, page_size))
+
+    def _only_page_of_rows(
+        self, function: Function, bound: Mapping[str, Any], page_size: int
+    ) -> Iterator[dict[str, Any]]:
+        yield from self._fetch(function, bound)[0]
 
     def _translated_rows(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         with self._translated():
@@ -217,7 +221,8 @@ class OptimoveClient(AllFunctions):
             try:
                 rows, body = self._fetch(function, {**bound, **paging.parameters()})
             except OptimoveBadRequestError as error:
-                if paging.skipped or paging.unpaged or function.group == "customers" or "$top" not in error.message:
+                names_top = error.status == 400 and "$top" in error.message.lower()
+                if paging.skipped or paging.unpaged or function.group == "customers" or not names_top:
                     raise
                 paging.unpaged = True
                 continue
@@ -242,7 +247,10 @@ class OptimoveClient(AllFunctions):
         request = protocol.request_of(function, bound, api_path=self.settings.api_path)
         deadline = self._http.deadline()
         if function.name == protocol.LOGIN:
-            return self._exchange(function, request, None, deadline)
+            self._redact.add(bound["Password"])
+            token, body = self._exchange(function, request, None, deadline)
+            self._redact.add(token)
+            return token, body
         if not self.settings.login_mode:
             return self._exchange(function, request, ApiKeyAuth(self.settings.api_key or ""), deadline)
         token = self._session.token(deadline)
@@ -264,11 +272,17 @@ class OptimoveClient(AllFunctions):
         judge: Judge = protocol.judge,
     ) -> tuple[Any, bytes]:
         def read(outcome: HttpAnswer | ConnectionFailure) -> tuple[Any, bytes]:
+            if isinstance(outcome, HttpAnswer) and outcome.status >= 300:
+                # Before long explanations are cut off, which could leave a part of a secret.
+                body = self._redact(outcome.body.decode("utf-8", errors="replace")).encode()
+                outcome = replace(outcome, body=body)
             answer = judge(function, outcome, login_mode=self.settings.login_mode)
             if isinstance(outcome, ConnectionFailure):
                 raise AssertionError("a judge does not return from a failed connection")
             if outcome.status != 200:
-                said = self._redact(protocol.explanation(outcome.body).text)
+                # Customers' data and tokens do not belong in a log.
+                shown = b"" if function.reads or function.name == protocol.LOGIN else outcome.body
+                said = self._redact(protocol.explanation(shown).text)
                 log.warning("%s: accepted with HTTP %d %s", function.name, outcome.status, said)
             return answer, outcome.body
 
@@ -288,6 +302,8 @@ class OptimoveClient(AllFunctions):
         credentials = {"UserName": self.settings.user_name, "Password": self.settings.password}
         request = protocol.request_of(function, arguments.bind(function, credentials), api_path=self.settings.api_path)
         token, _ = self._exchange(function, request, None, deadline, judge=_judge_login)
+        # A token that cannot be sent must not be kept for others.
+        self._token_auth(token)
         return str(token)
 
     def _token_auth(self, token: str) -> SessionTokenAuth:
