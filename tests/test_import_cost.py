@@ -86,7 +86,9 @@ def test_there_is_something_to_import() -> None:
     assert f"{PACKAGE}.triggers.optimove" in modules()
 
 
-@pytest.mark.parametrize("unwanted", ["requests", "urllib3", "msgspec", f"{PACKAGE}.clients", f"{PACKAGE}.hooks.optimove"])
+@pytest.mark.parametrize(
+    "unwanted", ["requests", "urllib3", "msgspec", f"{PACKAGE}.clients", f"{PACKAGE}.hooks.optimove"]
+)
 def test_operators_and_sensors_do_not_load(unwanted: str) -> None:
     loaded, _ = run()
     assert not [name for name in loaded if name == unwanted or name.startswith(f"{unwanted}.")]

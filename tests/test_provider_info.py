@@ -42,7 +42,9 @@ EXTRAS = {
 
 def test_airflow_finds_the_provider_info() -> None:
     (entry_point,) = (
-        entry for entry in entry_points(group="apache_airflow_provider") if entry.value.startswith("airflow_provider_opt")
+        entry
+        for entry in entry_points(group="apache_airflow_provider")
+        if entry.value.startswith("airflow_provider_opt")
     )
     assert entry_point.load()() == INFO
 

@@ -1,0 +1,112 @@
+"""Open a local Airflow with the example DAGs, connected to an Optimove on this machine; until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from importlib.metadata import version
+from typing import IO
+
+from scratch_airflow import CACHE, EXAMPLE_DAGS, environment
+
+from airflow_provider_optimove.sandbox import OptimoveSandbox
+
+AIRFLOW = version("apache-airflow")
+HOME = CACHE / f"airflow-{AIRFLOW}"
+LOG = HOME / "standalone.log"
+START_TIMEOUT = 180
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=8080, help="port of Airflow's UI")
+    parser.add_argument("--sandbox-port", type=int, default=8099, help="port of the local Optimove")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    address = f"http://localhost:{arguments.port}"
+    settings = environment(
+        HOME,
+        EXAMPLE_DAGS,
+        AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION="False",
+        AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"{address}/execution/",
+        # One process a task that runs at the same time is forked at the start.
+        AIRFLOW__CORE__PARALLELISM="2",
+        AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS="True",
+        AIRFLOW__CORE__TEST_CONNECTION="Enabled",
+        # Whoever reaches it is an administrator.
+        AIRFLOW__API__HOST="127.0.0.1",
+        AIRFLOW__API__PORT=str(arguments.port),
+        AIRFLOW__API__WORKERS="1",
+        AIRFLOW__API__BASE_URL=address,
+        AIRFLOW__WEBSERVER__WEB_SERVER_HOST="127.0.0.1",
+        AIRFLOW__WEBSERVER__WEB_SERVER_PORT=str(arguments.port),
+        AIRFLOW__WEBSERVER__BASE_URL=address,
+        AIRFLOW__WEBSERVER__WORKERS="1",
+        AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=str(arguments.port + 1),
+        AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=str(arguments.port + 2),
+    )
+    with LOG.open("w") as log, OptimoveSandbox(port=arguments.sandbox_port) as sandbox:
+        print(f"An Optimove on this machine: {sandbox.url}", flush=True)
+        prepare(settings, sandbox, log)
+        print("Starting Airflow; about half a minute", flush=True)
+        with subprocess.Popen(
+            [sys.executable, "-m", "airflow", "standalone"], stdout=log, stderr=log, env=settings
+        ) as process:
+            try:
+                wait_until_healthy(process, address)
+                print(f"\n    {address}\n")
+                if AIRFLOW.startswith("2."):
+                    password = (HOME / "standalone_admin_password.txt").read_text()
+                    print(f"    user admin, password {password}\n")
+                print(f"The DAGs are those of {EXAMPLE_DAGS}; Airflow's log is {LOG}. Ctrl-C ends it.", flush=True)
+                return process.wait()
+            except KeyboardInterrupt:
+                print("\nEnding", flush=True)
+                return 0
+            except RuntimeError as error:
+                print(f"{error}; the reason stands in {LOG}")
+                return 1
+            finally:
+                process.terminate()
+
+
+def prepare(settings: dict[str, str], sandbox: OptimoveSandbox, log: IO[str]) -> None:
+    """Migrate the database and put the connection into it, where its form can be looked at."""
+    connections = HOME / "connections.json"
+    connections.write_text(json.dumps({"optimove_default": json.loads(sandbox.connection)}))
+    for what, command in {
+        "Airflow's database": ["db", "migrate"],
+        "The connection optimove_default": ["connections", "import", "--overwrite", str(connections)],
+    }.items():
+        print(what, flush=True)
+        ran = subprocess.run(
+            [sys.executable, "-m", "airflow", *command], stdout=log, stderr=log, env=settings, check=False
+        )
+        if ran.returncode:
+            sys.exit(f"`airflow {' '.join(command)}` failed; the reason stands in {LOG}")
+
+
+def wait_until_healthy(process: subprocess.Popen[bytes], address: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    health = f"{address}/health" if AIRFLOW.startswith("2.") else f"{address}/api/v2/monitor/health"
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError("Airflow ended")
+        try:
+            with urllib.request.urlopen(health, timeout=5) as response:
+                if json.load(response)["scheduler"]["status"] == "healthy":
+                    return
+        except (urllib.error.URLError, OSError, ValueError):
+            pass
+        time.sleep(1)
+    raise RuntimeError(f"Airflow was not ready after {START_TIMEOUT} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
