@@ -7,6 +7,7 @@ import json
 import logging
 import platform
 import random
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -117,7 +118,7 @@ class Redactor:
         secret = (secret or "").strip()
         if secret:
             in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-            in_urls = {quote(secret, safe=""), quote_plus(secret), unquote(secret)}
+            in_urls = {quote(secret), quote(secret, safe=""), quote_plus(secret), unquote(secret)}
             self._secrets |= {secret, html.escape(secret)} | in_json | in_urls
 
     def __call__(self, text: str) -> str:
@@ -278,8 +279,8 @@ def _root_cause(error: BaseException) -> str:
         elif inner is None and error.args and isinstance(error.args[0], BaseException):
             inner = error.args[0]
         if inner is None:
-            text = str(error).split("object at 0x")[-1]
-            return text.split(">: ", 1)[-1] or type(error).__name__
+            # urllib3 puts the connection in front: as ``<... object at 0x...>: `` or ``HTTPConnection(...): ``.
+            return re.sub(r"^(<.*?>|\w+\(.*?\)): ", "", str(error)) or type(error).__name__
         error = inner
 
 
