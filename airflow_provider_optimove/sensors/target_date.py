@@ -113,7 +113,7 @@ class Run:
 
 
 def run_date(context: Mapping[str, Any], timezone: str) -> date:
-    """The calendar day a DAG run is about: that of the end of its data interval where a schedule made it, else of its start.
+    """The calendar day a DAG run is about: the end of its data interval where a schedule made it, else its start.
 
     The day of the campaigns to work on, in a task of one's own; the sensor waits for the data of the day before it.
 

@@ -16,7 +16,7 @@ from airflow.timetables.simple import NullTimetable, OnceTimetable
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
-from airflow_provider_optimove.sensors.target_date import Run, as_date, as_zone
+from airflow_provider_optimove.sensors.target_date import Run, as_date, as_zone, run_date
 
 
 def at(text: str) -> datetime:
@@ -144,6 +144,12 @@ def test_the_day_is_that_of_the_zone(moment: str, zone: str, expected: date) -> 
 def test_a_moment_of_another_zone_is_converted() -> None:
     moment = datetime(2026, 11, 21, 0, 30, tzinfo=timezone(timedelta(hours=2)))
     assert Run("scheduled", data_interval_end=moment).day_before(UTC) == date(2026, 11, 19)
+
+
+@pytest.mark.parametrize(("zone", "expected"), [("UTC", date(2026, 11, 20)), ("Europe/Berlin", date(2026, 11, 21))])
+def test_the_day_of_a_run(zone: str, expected: date) -> None:
+    dag_run = SimpleNamespace(run_type="manual", run_after=at("2026-11-20T23:30"), data_interval_end=YEARS_AGO)
+    assert run_date({"dag_run": dag_run, "dag": SimpleNamespace(timetable=None)}, zone) == expected
 
 
 def test_a_run_without_any_date_says_what_to_do() -> None:
