@@ -1,4 +1,7 @@
-"""What Airflow's UI and CLI learn about the provider. Data only: Airflow reads it in every process, so nothing is imported."""
+"""What Airflow's UI and CLI learn about the provider.
+
+Data only: Airflow reads it in every process, so nothing is imported.
+"""
 
 # No name of a plain setting may contain "token", "secret", "password" and the like: Airflow masks such fields,
 # their defaults included.

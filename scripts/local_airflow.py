@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from importlib.metadata import version
 from typing import IO
 
@@ -56,7 +58,11 @@ def main() -> int:
         prepare(settings, sandbox, log)
         print("Starting Airflow; about half a minute", flush=True)
         with subprocess.Popen(
-            [sys.executable, "-m", "airflow", "standalone"], stdout=log, stderr=log, env=settings
+            [sys.executable, "-m", "airflow", "standalone"],
+            stdout=log,
+            stderr=log,
+            env=settings,
+            start_new_session=True,
         ) as process:
             try:
                 wait_until_healthy(process, address)
@@ -73,7 +79,19 @@ def main() -> int:
                 print(f"{error}; the reason stands in {LOG}")
                 return 1
             finally:
-                process.terminate()
+                end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End Airflow with all its parts, which outlive `airflow standalone` otherwise."""
+    for how, patience in (signal.SIGTERM, 15), (signal.SIGKILL, 5):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, how)
+            deadline = time.monotonic() + patience
+            while time.monotonic() < deadline:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.2)
 
 
 def prepare(settings: dict[str, str], sandbox: OptimoveSandbox, log: IO[str]) -> None:
@@ -98,12 +116,12 @@ def wait_until_healthy(process: subprocess.Popen[bytes], address: str) -> None:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError("Airflow ended")
-        try:
-            with urllib.request.urlopen(health, timeout=5) as response:
-                if json.load(response)["scheduler"]["status"] == "healthy":
-                    return
-        except (urllib.error.URLError, OSError, ValueError):
-            pass
+        with (
+            suppress(urllib.error.URLError, OSError, ValueError),
+            urllib.request.urlopen(health, timeout=5) as response,
+        ):
+            if json.load(response)["scheduler"]["status"] == "healthy":
+                return
         time.sleep(1)
     raise RuntimeError(f"Airflow was not ready after {START_TIMEOUT} s")
 

@@ -13,7 +13,7 @@ OLDEST_PYTHON = "3.11"
 
 def pin(name: str, what_for: str, *arguments: str, requirements: str | None = None) -> None:
     command = [
-        Path(sys.executable).with_name("uv"),
+        str(Path(sys.executable).with_name("uv")),
         "pip",
         "compile",
         "--quiet",

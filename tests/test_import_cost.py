@@ -46,7 +46,10 @@ def imports_of_airflow(module: str) -> set[str]:
 
 @functools.cache
 def run() -> tuple[frozenset[str], float]:
-    """Import everything in a fresh interpreter: the modules loaded beyond the baseline, and the milliseconds of the least disturbed of several runs."""
+    """Import everything in a fresh interpreter.
+
+    :returns: the modules loaded beyond the baseline, and the milliseconds of the least disturbed of several runs.
+    """
     baseline = sorted({"import airflow.providers.common.compat.sdk"}.union(*map(imports_of_airflow, modules())))
     program = "\n".join(
         [

@@ -89,7 +89,7 @@ def test_placeholders_and_labels_stand_at_fields_of_the_form() -> None:
 
 
 def test_the_provider_is_registered() -> None:
-    manager = ProvidersManager()
+    manager: Any = ProvidersManager()  # type: ignore[no-untyped-call]
     assert "airflow-provider-optimove" in manager.providers
     info = manager.hooks["optimove"]
     assert info is not None
