@@ -69,7 +69,7 @@ clean: ## remove the virtual environments and everything that can be made again
 python:
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(USABLE)' || { \
 		echo "Airflow $(AIRFLOW) needs Python 3.11 or newer$(if $(filter 2.%,$(AIRFLOW)), up to 3.12)," \
-		"and no such Python was found on PATH ($${PYTHON:-python3} is $$(python3 --version 2>&1))." \
+		"and no such Python was found ($(or $(PYTHON),python3) is $$($(or $(PYTHON),python3) --version 2>&1))." \
 		"Install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
 
 # pyproject.toml: the entry points and dependencies of the editable install are read when it is installed.
