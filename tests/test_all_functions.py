@@ -6,7 +6,7 @@ import datetime
 import inspect
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -129,6 +129,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "get_transactional_user_metrics": {"email": "ada@example.com"},
 }
 
+
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[OptimoveSandbox]:
     # Two seconds pass between any two calls, so that one Login a second is never too many.
@@ -153,7 +154,7 @@ def hook(sandbox: OptimoveSandbox) -> Iterator[OptimoveHook]:
 def looked_up(hook: OptimoveHook) -> dict[str, int]:
     first_of_day = min(int(c["CampaignID"]) for c in hook.client.get_executed_campaign_details(date=TODAY))
     found = {"campaign": first_of_day}
-    wanted = {
+    wanted: dict[str, Callable[..., Iterator[Any]]] = {
         "one-time campaign": hook.client.get_customer_one_time_actions_by_campaign,
         "product campaign": hook.client.get_customer_product_details_by_campaign,
         "cancelled campaign": hook.client.get_canceled_campaign_customers,
@@ -162,9 +163,7 @@ def looked_up(hook: OptimoveHook) -> dict[str, int]:
         for kind, read in wanted.items():
             if kind not in found and next(iter(read(campaign_id=campaign)), None):
                 found[kind] = campaign
-        if next(
-            hook.client.get_external_realtime_campaign_customers(execution_date=TODAY, campaign_id=campaign), None
-        ):
+        if next(hook.client.get_external_realtime_campaign_customers(execution_date=TODAY, campaign_id=campaign), None):
             found["realtime campaign"] = campaign
     details = hook.client.get_campaign_details(campaign_id=first_of_day)
     assert details is not None

@@ -71,7 +71,9 @@ def test_connection_variable_is_a_connection() -> None:
     (line,) = re.findall(r"^export AIRFLOW_CONN_OPTIMOVE_DEFAULT=.*$", README, re.MULTILINE)
     fields = json.loads(shlex.split(line)[1].split("=", 1)[1])
     extra = json.dumps(fields.pop("extra"))
-    settings = settings_from_connection(Connection(conn_id="optimove_default", extra=extra, **(fields | {"password": "k"})))
+    settings = settings_from_connection(
+        Connection(conn_id="optimove_default", extra=extra, **(fields | {"password": "k"}))
+    )
     assert settings.http.base_url == "https://api5.optimove.net"
 
 

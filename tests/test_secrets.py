@@ -48,7 +48,12 @@ def test_no_secret_in_anything_that_a_run_writes(
         sandbox.fail(function, status=503, body=f"cannot serve {secret} ({quote(secret)})")
     tokens: list[str] = []
     give_token = sandbox.sessions.login
-    monkeypatch.setattr(sandbox.sessions, "login", lambda accepted: tokens.append(give_token(accepted)) or tokens[-1])
+
+    def noted_token(accepted: bool) -> str:
+        tokens.append(give_token(accepted))
+        return tokens[-1]
+
+    monkeypatch.setattr(sandbox.sessions, "login", noted_token)
     if mode == "login":
         sandbox.fail("GetCustomerExecutionDetailsByCampaign", expired_token=True)
     fields = json.loads(sandbox.connection if mode == "key" else sandbox.login_connection)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, Connection
@@ -156,7 +157,7 @@ def test_hook_calls_and_iterates(optimove_sandbox: OptimoveSandbox) -> None:
 def test_errors_that_a_retry_cannot_mend_end_the_task(
     optimove_sandbox: OptimoveSandbox,
     monkeypatch: pytest.MonkeyPatch,
-    fault: dict[str, object],
+    fault: dict[str, Any],
     error: type[exceptions.OptimoveError],
     ends_the_task: bool,
 ) -> None:
@@ -164,7 +165,11 @@ def test_errors_that_a_retry_cannot_mend_end_the_task(
     monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(fields))
     optimove_sandbox.fail("GetAllActions", times=3, **fault)
     hook = OptimoveHook()
-    for call in (lambda: hook.call("GetAllActions"), hook.client.get_all_actions, lambda: [*hook.rows("GetAllActions")]):
+    for call in (
+        lambda: hook.call("GetAllActions"),
+        hook.client.get_all_actions,
+        lambda: [*hook.rows("GetAllActions")],
+    ):
         with pytest.raises(error) as caught:
             call()
         assert isinstance(caught.value, AirflowFailException) is ends_the_task
@@ -206,7 +211,7 @@ def test_connection_test_says_why_not(
     optimove_sandbox: OptimoveSandbox,
     monkeypatch: pytest.MonkeyPatch,
     change: dict[str, object],
-    fault: dict[str, object] | None,
+    fault: dict[str, Any] | None,
     words: str,
 ) -> None:
     fields = {**json.loads(optimove_sandbox.connection), **change}
@@ -242,9 +247,7 @@ def server_with_own_certificate(tmp_path: Path) -> Iterator[str]:
     )
     pem = tmp_path / "server.pem"
     pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + certificate.public_bytes(serialization.Encoding.PEM)
     )
     server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)

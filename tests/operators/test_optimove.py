@@ -26,7 +26,8 @@ def operator(rows: Any, **arguments: Any) -> OptimoveAddPromotionsOperator:
 
 
 @pytest.mark.parametrize(
-    ("rows", "batch_size", "batches"), [(1, None, [1]), (100, None, [100]), (250, None, [100, 100, 50]), (5, 2, [2, 2, 1])]
+    ("rows", "batch_size", "batches"),
+    [(1, None, [1]), (100, None, [100]), (250, None, [100, 100, 50]), (5, 2, [2, 2, 1])],
 )
 def test_batches(optimove_sandbox: OptimoveSandbox, rows: int, batch_size: int | None, batches: list[int]) -> None:
     result = operator(promotions(rows), batch_size=batch_size).execute({})
@@ -65,9 +66,7 @@ def test_calls_count_repeated_ones(optimove_sandbox: OptimoveSandbox, monkeypatc
         ("P1", "expected an object with PromoCode, PromotionName, got 'P1'"),
     ],
 )
-def test_a_bad_row_is_named_before_anything_is_sent(
-    optimove_sandbox: OptimoveSandbox, row: Any, problem: str
-) -> None:
+def test_a_bad_row_is_named_before_anything_is_sent(optimove_sandbox: OptimoveSandbox, row: Any, problem: str) -> None:
     with pytest.raises(exceptions.OptimoveInputError) as caught:
         operator([*promotions(150), row]).execute({})
     assert f"row 151: {problem}" in str(caught.value)
