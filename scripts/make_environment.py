@@ -68,7 +68,8 @@ def main() -> None:
     if succeeds(*pip, "install", "--quiet", UV):
         # uv finds the environment by this variable whatever other one is active.
         os.environ["VIRTUAL_ENV"] = str(arguments.directory)
-        installers.insert(0, [str(arguments.directory / "bin" / "uv"), "pip"])
+        # The machine's own certificates: like pip, where a company's proxy signs what is fetched.
+        installers.insert(0, [str(arguments.directory / "bin" / "uv"), "pip", "--system-certs"])
     else:
         say("uv cannot be had; installing with pip, which takes a few minutes")
     for file in arguments.requirements:
