@@ -970,6 +970,13 @@ SITUATIONS: dict[str, tuple[bool, list[dict[str, Any]], list[dict[str, Any]], Ca
         [{"status_code": 400, "text": repeat}],
         REPEATABLE["GetAllActions"],
     ),
+    "key in the reason phrase": (False, [], [{"status_code": 503, "reason": API_KEY}], REPEATABLE["GetAllActions"]),
+    "token in the reason phrase": (
+        True,
+        [{"json": TOKEN}, {"status_code": 401}],
+        [{"status_code": 401, "reason": TOKEN}],
+        REPEATABLE["GetAllActions"],
+    ),
     "own login refused": (False, [{"status_code": 401, "text": repeat}], [], lambda client: client.login(**OWN_LOGIN)),
     "own login accepted, then broken": (
         False,
@@ -1012,6 +1019,10 @@ def test_secrets_in_every_situation(
 
 
 def test_the_password_of_a_proxy(serve: LocalServers, log: pytest.LogCaptureFixture, clock: Clock) -> None:
+    repeating = serve(serve.answering(407, f"not {PASSWORD}".encode()))
+    with_password = repeating.url.replace("http://", f"http://somebody:{PASSWORD}@")
+    with pytest.raises(OptimoveBadRequestError, match=r"not \*\*\*"):
+        client_of("http://api5.optimove.invalid", proxies={"http": with_password}).call("GetAllActions")
     proxy = serve.refusing_url().replace("http://", f"http://somebody:{PASSWORD}@")
     client = client_of("http://api5.optimove.invalid", proxies={"http": proxy}, retry_limit=1)
     with pytest.raises(OptimoveServerError, match="proxy") as caught:
