@@ -138,6 +138,8 @@ class LocalServer:
         connection.settimeout(PATIENCE)
         with contextlib.suppress(OSError, ValueError, HangUp), contextlib.closing(connection):
             if number <= self._resets:
+                # A reset that overtakes the handshake would look like a refused connection.
+                connection.recv(1, socket.MSG_PEEK)
                 reset(connection)
             if self._context is not None:
                 connection = self._context.wrap_socket(connection, server_side=True)
