@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 PATIENCE = 10.0
+TLS_HELLO = b"\x16"
 
 
 class HangUp(Exception):
@@ -145,6 +146,9 @@ class LocalServer:
                 connection = self._context.wrap_socket(connection, server_side=True)
             self._open.append(connection)
             with connection, connection.makefile("rb") as arriving:
+                if arriving.peek(1)[:1] == TLS_HELLO:
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+                    raise HangUp
                 while line := arriving.readline():
                     verb, target, _ = line.decode("latin-1").split(" ", 2)
                     head = b"".join(iter(arriving.readline, b"\r\n"))
