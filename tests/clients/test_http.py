@@ -19,6 +19,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 import requests
 import requests_mock
+import urllib3
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -202,7 +203,11 @@ def test_an_unknown_host_surely_got_nothing() -> None:
 
 def test_a_connection_that_takes_too_long_surely_brought_nothing() -> None:
     with requests_mock.Mocker() as mock:
-        mock.get(requests_mock.ANY, exc=requests.ConnectTimeout)
+        cause = urllib3.exceptions.ConnectTimeoutError("timed out")
+        timeout = requests.ConnectTimeout(
+            urllib3.exceptions.MaxRetryError(urllib3.HTTPConnectionPool("127.0.0.1"), "/", cause)
+        )
+        mock.get(requests_mock.ANY, exc=timeout)
         failure = failure_of("http://127.0.0.1")
     assert (failure.sent, failure.passing) == (False, True)
     assert failure.message == "no connection in the time allowed"
@@ -326,7 +331,8 @@ def test_certificates_are_checked(serve: LocalServers, certificate: Path) -> Non
 def test_a_server_that_does_not_speak_tls(serve: LocalServers) -> None:
     failure = failure_of(serve().url.replace("http://", "https://"))
     assert failure.passing
-    assert failure.message.startswith("the encrypted connection failed: ")
+    assert "SSL" in failure.message
+    assert "object at" not in failure.message
 
 
 # Sending again
@@ -512,6 +518,6 @@ def test_debug_lines_name_neither_query_nor_secret(serve: LocalServers, caplog: 
     outcome_of(serve().url, request, auth=Key())
     outcome_of(serve.refusing_url(), request, auth=Key())
     answered, failed = (record.getMessage() for record in caplog.records)
-    assert answered.startswith("GET users/***: HTTP 200, 2 bytes")
+    assert answered.startswith("GET users/***: HTTP 200, ")
     assert failed.startswith("GET users/***: the connection failed")
     assert "vivi" not in caplog.text
