@@ -379,8 +379,8 @@ RESULTS: dict[str, tuple[str, bytes, Any]] = {
     "object": ("GetActionName", b'{"ActionName":"Bonus"}', {"ActionName": "Bonus"}),
     "object that has an error field": (
         "GetCampaignDetails",
-        b'{"Status":"Failed","Error":"ESP"}',
-        {"Status": "Failed", "Error": "ESP"},
+        b'{"TargetGroupID":15,"Status":"Failed","Error":"ESP"}',
+        {"TargetGroupID": 15, "Status": "Failed", "Error": "ESP"},
     ),
     "date": ("GetLastDataUpdate", b'{"Date":"2018-07-13"}', {"Date": "2018-07-13"}),
     "date in other case": ("GetLastDataUpdate", b'{"date":"2018-07-13"}', {"date": "2018-07-13"}),
