@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import html
+import ipaddress
 import json
 import logging
+import os
 import platform
 import random
 import re
+import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TypeVar
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 import requests
 import urllib3
@@ -118,8 +122,9 @@ class Redactor:
         secret = (secret or "").strip()
         if secret:
             in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-            in_urls = {quote(secret), quote(secret, safe=""), quote_plus(secret), unquote(secret)}
-            self._secrets |= {secret, html.escape(secret)} | in_json | in_urls
+            escaped = {quote(secret), quote(secret, safe=""), quote_plus(secret)}
+            in_urls = escaped | {re.sub("%..", lambda escape: escape[0].lower(), form) for form in escaped}
+            self._secrets |= {secret, unquote(secret), html.escape(secret)} | in_json | in_urls
 
     def __call__(self, text: str) -> str:
         for secret in sorted(self._secrets, key=len, reverse=True):
@@ -138,14 +143,33 @@ class HttpClient:
         self.settings = settings
         self.redact = redact
         self.requests_sent = 0
-        self._session = requests.Session()
-        self._session.headers.update(
-            {"User-Agent": USER_AGENT, "Accept": "application/json", "Content-Type": "application/json"}
-        )
+        self.host = urlsplit(settings.base_url).hostname or ""
+        self._connections = self._new_session()
+        self._process = os.getpid()
+        _quiet_urllib3.clients.add(self)
 
     def close(self) -> None:
         """Close the kept-alive connections."""
         self._session.close()
+
+    @property
+    def _session(self) -> requests.Session:
+        if self._process != os.getpid():
+            # After a fork: on a connection shared with the parent one would read the other's answers. The parent's
+            # session is kept, so that nothing is said on its connections by closing them.
+            self._of_parent = self._connections
+            self._connections = self._new_session()
+            self._process = os.getpid()
+        return self._connections
+
+    def _new_session(self) -> requests.Session:
+        session = requests.Session()
+        session.headers.update(
+            {"User-Agent": USER_AGENT, "Accept": "application/json", "Content-Type": "application/json"}
+        )
+        # A proxy named by the environment would carry to another machine what is meant for this one.
+        session.trust_env = not is_loopback(self.host)
+        return session
 
     def deadline(self) -> float:
         """When a call that starts now must end, on the monotonic clock."""
@@ -199,8 +223,9 @@ class HttpClient:
             return ConnectionFailure("the time that a call may take is over", sent=False, passing=False)
         started = time.monotonic()
         self.requests_sent += 1
+        outcome: HttpAnswer | ConnectionFailure
         try:
-            with self._session.request(
+            response = self._session.request(
                 request.verb,
                 f"{self.settings.base_url}/{request.path}",
                 params=request.query,
@@ -214,32 +239,87 @@ class HttpClient:
                 verify=self.settings.verify,
                 proxies=dict(self.settings.proxies),
                 stream=True,
-            ) as response:
-                body = bytearray()
-                # Not iter_content: it waits for a whole chunk, for hours when the server dribbles.
-                read = getattr(response.raw, "read1", response.raw.read)
-                while piece := read(CHUNK, decode_content=True):
-                    body += piece
-                    if time.monotonic() > deadline:
-                        return ConnectionFailure("the answer took longer than a call may take", sent=True)
-                answer = HttpAnswer(response.status_code, response.reason or "", response.headers, bytes(body))
-        except requests.RequestException as error:
-            failure = _connection_failure(error, self.redact)
-            log.debug("%s %s: %s", request.verb, self.redact(request.path), failure.message)
-            return failure
-        except urllib3.exceptions.HTTPError as error:
-            failure = ConnectionFailure(f"the answer broke off: {self.redact(_root_cause(error))}", sent=True)
-            log.debug("%s %s: %s", request.verb, self.redact(request.path), failure.message)
-            return failure
-        log.debug(
-            "%s %s: HTTP %d, %d bytes, %.3f s",
-            request.verb,
-            self.redact(request.path),
-            answer.status,
-            len(answer.body),
-            time.monotonic() - started,
-        )
-        return answer
+            )
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            outcome = self._failure(error)
+        else:
+            with response:
+                outcome = self._read(response, deadline)
+        took = time.monotonic() - started
+        shown = outcome.message if isinstance(outcome, ConnectionFailure) else f"HTTP {outcome.status}"
+        log.debug("%s %s: %s, %.3f s", request.verb, self.redact(request.path), shown, took)
+        return outcome
+
+    def _read(self, response: requests.Response, deadline: float) -> HttpAnswer | ConnectionFailure:
+        body = bytearray()
+        # Not iter_content: it waits for a whole chunk, for hours when the server dribbles.
+        read = getattr(response.raw, "read1", response.raw.read)
+        try:
+            while piece := read(CHUNK, decode_content=True):
+                body += piece
+                if time.monotonic() > deadline:
+                    return ConnectionFailure("the answer took longer than a call may take", sent=True)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            return ConnectionFailure(f"the answer broke off: {self.redact(_root_cause(error))}", sent=True)
+        return HttpAnswer(response.status_code, response.reason or "", response.headers, bytes(body))
+
+    def _failure(self, error: Exception) -> ConnectionFailure:
+        """What it means that no answer began. Where in doubt, the request has arrived."""
+        causes = list(_causes(error))
+        why = self.redact(_root_cause(error))
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+            return ConnectionFailure(f"the server's certificate is not accepted: {why}", sent=False, passing=False)
+        if any(isinstance(cause, urllib3.exceptions.ConnectTimeoutError) for cause in causes) and not any(
+            isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes
+        ):
+            return ConnectionFailure("no connection in the time allowed", sent=False)
+        through = "the proxy failed" if isinstance(error, requests.exceptions.ProxyError) else "the connection failed"
+        if (
+            any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes)
+            or "Tunnel connection" in why
+        ):
+            return ConnectionFailure(f"{through}: {why}", sent=False)
+        if isinstance(error, requests.exceptions.Timeout):
+            return ConnectionFailure("no answer in the time allowed", sent=True)
+        unusable_address = isinstance(error, urllib3.exceptions.LocationValueError)
+        if (
+            isinstance(error, (requests.exceptions.ConnectionError, urllib3.exceptions.HTTPError))
+            and not unusable_address
+        ):
+            return ConnectionFailure(f"{through}: {why}", sent=True)
+        # Nothing was connected yet: an address, a header, a CA bundle or a proxy that cannot be used.
+        return ConnectionFailure(f"the request could not be sent: {why}", sent=False, passing=False)
+
+
+class _QuietUrllib3(logging.Filter):
+    """Takes queries and secrets out of urllib3's debug lines about our hosts: they hold keys and customers' data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clients: weakref.WeakSet[HttpClient] = weakref.WeakSet()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            for client in list(self.clients):
+                if client.host in record.args:
+                    record.args = tuple(
+                        client.redact(part.partition("?")[0]) if isinstance(part, str) else part for part in record.args
+                    )
+        return True
+
+
+_quiet_urllib3 = _QuietUrllib3()
+logging.getLogger("urllib3.connectionpool").addFilter(_quiet_urllib3)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only be this machine: ``localhost``, 127.0.0.0/8 or ::1."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -247,26 +327,17 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _connection_failure(error: requests.RequestException, redact: Redactor) -> ConnectionFailure:
-    message = redact(_root_cause(error))
-    if isinstance(error, requests.exceptions.SSLError):
-        if "CERTIFICATE" in message.upper():
-            return ConnectionFailure(f"the server's certificate is not accepted: {message}", sent=False, passing=False)
-        return ConnectionFailure(f"the encrypted connection failed: {message}", sent=True)
-    if isinstance(error, requests.exceptions.ProxyError):
-        return ConnectionFailure(f"the proxy failed: {message}", sent=False)
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return ConnectionFailure("no connection in the time allowed", sent=False)
-    if isinstance(error, requests.exceptions.Timeout):
-        return ConnectionFailure("no answer in the time allowed", sent=True)
-    if isinstance(error, requests.exceptions.ConnectionError):
-        return ConnectionFailure(f"the connection failed: {message}", sent=not _never_connected(error))
-    return ConnectionFailure(f"the request could not be sent: {message}", sent=False, passing=False)
-
-
-def _never_connected(error: BaseException) -> bool:
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    return type(reason).__name__ in ("NewConnectionError", "NameResolutionError")
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and those that it reports."""
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        cause = waiting.pop()
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            # Not __context__: that may be what the caller was handling when it called.
+            waiting += [getattr(cause, "reason", None), *cause.args]
 
 
 def _root_cause(error: BaseException) -> str:
@@ -292,4 +363,5 @@ __all__ = [
     "HttpSettings",
     "Redactor",
     "TryAgain",
+    "is_loopback",
 ]

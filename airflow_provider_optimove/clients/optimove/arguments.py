@@ -197,7 +197,9 @@ def _rule_problems(function: Function, bound: Mapping[str, Any]) -> Iterator[str
             if name not in bound:
                 yield f"{name}: needed together with {', '.join(other for other in group if other != name)}"
     start, end = bound.get("StartDate"), bound.get("EndDate")
-    if start and end and start > end:
+    # Optimove ignores the dates of recommendations that need not stand in a campaign.
+    ignored = "SuggestedInCampaign" in function.parameters and not bound.get("SuggestedInCampaign")
+    if start and end and start > end and not ignored:
         yield f"StartDate: {start} is after EndDate {end}"
 
 
@@ -315,6 +317,10 @@ def _text(expected: Text, value: Any) -> str:
         raise _Unfit(f"at most {expected.maximum_length} characters, got {len(text)}")
     if expected.choices and text not in expected.choices:
         raise _Unfit(f"{_expected(expected)}, got {shown}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _Unfit("holds half of a surrogate pair, which is no character") from None
     return str(text)
 
 
@@ -364,6 +370,8 @@ def _joined(expected: Joined, value: Any) -> str:
         values = [value]
     if expected.at_most is not None and len(values) > expected.at_most:
         raise _Unfit(f"at most {expected.at_most} are allowed, got {len(values)}")
+    if not values and not expected.optional:
+        raise _Unfit("an empty list; leave it out for all")
     check = _value_check(expected.item)
     parts = []
     for number, item in enumerate(values, 1):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from requests.auth import AuthBase
@@ -21,8 +21,9 @@ from airflow_provider_optimove.clients.http import (
     HttpRequest,
     HttpSettings,
     Redactor,
+    TryAgain,
 )
-from airflow_provider_optimove.clients.optimove import arguments, protocol
+from airflow_provider_optimove.clients.optimove import arguments, protocol, remarks
 from airflow_provider_optimove.clients.optimove.auth import (
     ApiKeyAuth,
     FileTokenStore,
@@ -30,9 +31,10 @@ from airflow_provider_optimove.clients.optimove.auth import (
     MemoryTokenStore,
     SessionTokenAuth,
     SharedSession,
+    session_key,
 )
 from airflow_provider_optimove.clients.optimove.functions import AllFunctions, Function, Lane, catalogue
-from airflow_provider_optimove.clients.optimove.functions.types import Integer
+from airflow_provider_optimove.clients.optimove.functions.types import Integer, Text
 from airflow_provider_optimove.clients.optimove.paging import (
     DEFAULT_PAGE,
     LARGEST_PAGE,
@@ -55,6 +57,8 @@ from airflow_provider_optimove.exceptions import (
 
 log = logging.getLogger(__name__)
 
+UNIQUE_MESSAGE_ID = "UniqueMessageID"
+
 
 class Judge(Protocol):
     """What decides on an outcome; see :func:`protocol.judge`."""
@@ -72,6 +76,7 @@ class OptimoveSettings:
     :param password: that user's password.
     :param api_path: what stands between the address and a function's group.
     :param rate_limit: calls and seconds, ``"50/10"``; several with commas; empty for none.
+    :param listener_secret: what the URL of an event listener carries; only kept out of errors and logs here.
     :param session_cache: where the token of login mode is shared: by the host's processes, or in this one only.
     """
 
@@ -79,6 +84,7 @@ class OptimoveSettings:
     api_key: str | None = field(default=None, repr=False)
     user_name: str | None = None
     password: str | None = field(default=None, repr=False)
+    listener_secret: str | None = field(default=None, repr=False)
     api_path: str = "current"
     rate_limit: str = DEFAULT_RATE_LIMIT
     session_cache: Literal["file", "memory"] = "file"
@@ -87,6 +93,14 @@ class OptimoveSettings:
     def login_mode(self) -> bool:
         """Whether calls carry the token of a Login instead of an API key."""
         return bool(self.user_name)
+
+
+class Fetched(NamedTuple):
+    """A successful call: the decoded answer, its bytes, and how often the call was sent for it."""
+
+    answer: Any
+    body: bytes
+    times_sent: int
 
 
 class OptimoveClient(AllFunctions):
@@ -111,7 +125,8 @@ class OptimoveClient(AllFunctions):
         self.settings = settings
         self._translate_error = translate_error
         proxy_passwords = [urlsplit(proxy).password for proxy in settings.http.proxies.values()]
-        self._redact = Redactor([settings.api_key, settings.password, *proxy_passwords])
+        secrets = [settings.api_key, settings.password, settings.listener_secret, *proxy_passwords]
+        self._redact = Redactor(secrets)
         self._http = HttpClient(settings.http, self._redact)
 
     def __repr__(self) -> str:
@@ -149,7 +164,7 @@ class OptimoveClient(AllFunctions):
             bound = arguments.bind(declared, parameters, keywords=keywords, body=body)
             if declared.paged and not any(name in bound for name in arguments.PAGE_PARAMETERS):
                 return list(self._pages_of_rows(declared, bound, DEFAULT_PAGE))
-            return self._fetch(declared, bound)[0]
+            return self._fetch(declared, bound).answer
 
     def rows(
         self,
@@ -180,7 +195,7 @@ class OptimoveClient(AllFunctions):
             if function.paged:
                 keywords = dict(given)
                 return self._checked_rows(function, None, keywords, keywords.pop("page_size", DEFAULT_PAGE))
-            answer, _ = self._fetch(function, arguments.bind(function, keywords=given))
+            answer = self._fetch(function, arguments.bind(function, keywords=given)).answer
             return self._data_date(function, answer) if function.answer == "date" else answer
 
     @staticmethod
@@ -209,7 +224,7 @@ class OptimoveClient(AllFunctions):
     def _only_page_of_rows(
         self, function: Function, bound: Mapping[str, Any], page_size: int
     ) -> Iterator[dict[str, Any]]:
-        yield from self._fetch(function, bound)[0]
+        yield from self._fetch(function, bound).answer
 
     def _translated_rows(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         with self._translated():
@@ -219,7 +234,7 @@ class OptimoveClient(AllFunctions):
         paging = Paging(page_size)
         while not paging.finished:
             try:
-                rows, body = self._fetch(function, {**bound, **paging.parameters()})
+                rows, body, _ = self._fetch(function, {**bound, **paging.parameters()})
             except OptimoveBadRequestError as error:
                 names_top = error.status == 400 and "$top" in error.message.lower()
                 if paging.skipped or paging.unpaged or function.group == "customers" or not names_top:
@@ -242,15 +257,37 @@ class OptimoveClient(AllFunctions):
                 raise
             raise translated.with_traceback(error.__traceback__) from error.__cause__
 
-    def _fetch(self, function: Function, bound: Mapping[str, Any]) -> tuple[Any, bytes]:
-        """One call with all its retries, and at most one new Login: the decoded answer and its bytes."""
+    def _fetch(self, function: Function, bound: Mapping[str, Any]) -> Fetched:
+        """One call with all its retries."""
+        for parameter in function.own_parameters:
+            if isinstance(parameter.format, Text) and parameter.format.secret and parameter.name in bound:
+                self._redact.add(bound[parameter.name])
+        self._remark(function, remarks.before(function, bound))
+        try:
+            fetched = self._authorized(function, bound)
+        except OptimoveBadRequestError as error:
+            if UNIQUE_MESSAGE_ID not in bound or error.status != 400 or UNIQUE_MESSAGE_ID not in error.message:
+                raise
+            log.warning("%s: this account knows no %s; sent without it", function.name, UNIQUE_MESSAGE_ID)
+            without = {name: value for name, value in bound.items() if name != UNIQUE_MESSAGE_ID}
+            fetched = self._authorized(function, without)
+        repeated = fetched.times_sent > 1
+        self._remark(function, remarks.after(function, bound, fetched.answer, repeated=repeated))
+        return fetched
+
+    @staticmethod
+    def _remark(function: Function, remark: remarks.Remark | None) -> None:
+        if remark is not None:
+            log.log(remark.level, "%s: %s", function.name, remark.text)
+
+    def _authorized(self, function: Function, bound: Mapping[str, Any]) -> Fetched:
+        """One call with its credentials, and at most one new Login."""
         request = protocol.request_of(function, bound, api_path=self.settings.api_path)
         deadline = self._http.deadline()
         if function.name == protocol.LOGIN:
-            self._redact.add(bound["Password"])
-            token, body = self._exchange(function, request, None, deadline)
-            self._redact.add(token)
-            return token, body
+            fetched = self._exchange(function, request, None, deadline)
+            self._redact.add(fetched.answer)
+            return fetched
         if not self.settings.login_mode:
             return self._exchange(function, request, ApiKeyAuth(self.settings.api_key or ""), deadline)
         token = self._session.token(deadline)
@@ -270,21 +307,29 @@ class OptimoveClient(AllFunctions):
         auth: AuthBase | None,
         deadline: float,
         judge: Judge = protocol.judge,
-    ) -> tuple[Any, bytes]:
-        def read(outcome: HttpAnswer | ConnectionFailure) -> tuple[Any, bytes]:
-            if isinstance(outcome, HttpAnswer) and outcome.status >= 300:
-                # Before long explanations are cut off, which could leave a part of a secret.
-                body = self._redact(outcome.body.decode("utf-8", errors="replace")).encode()
-                outcome = replace(outcome, body=body)
-            answer = judge(function, outcome, login_mode=self.settings.login_mode)
-            if isinstance(outcome, ConnectionFailure):
-                raise AssertionError("a judge does not return from a failed connection")
+    ) -> Fetched:
+        times_sent = 0
+
+        def read(outcome: HttpAnswer | ConnectionFailure) -> Fetched:
+            nonlocal times_sent
+            times_sent += 1
+            refused: Exception | None = None
+            try:
+                answer = judge(function, outcome, login_mode=self.settings.login_mode)
+            except (TryAgain, protocol.SessionRefused, OptimoveError) as error:
+                refused = error
+            if refused is not None:
+                # Judged again without secrets, for what is raised: taken out later, a part of one could be left where
+                # a long text was cut off. And out of the except block, or the first error would hang on the second.
+                judge(function, self._without_secrets(outcome), login_mode=self.settings.login_mode)
+                raise refused
+            assert isinstance(outcome, HttpAnswer)
             if outcome.status != 200:
                 # Customers' data and tokens do not belong in a log.
-                shown = b"" if function.reads or function.name == protocol.LOGIN else outcome.body
-                said = self._redact(protocol.explanation(shown).text)
+                tells = function.answer == "nothing" or function.lane == "mail"
+                said = self._redact(protocol.explanation(outcome.body).text) if tells else ""
                 log.warning("%s: accepted with HTTP %d %s", function.name, outcome.status, said)
-            return answer, outcome.body
+            return Fetched(answer, outcome.body, times_sent)
 
         gate = self._gates[function.lane]
         try:
@@ -297,11 +342,17 @@ class OptimoveClient(AllFunctions):
             error.redact(self._redact)
             raise
 
+    def _without_secrets(self, outcome: HttpAnswer | ConnectionFailure) -> HttpAnswer | ConnectionFailure:
+        if isinstance(outcome, ConnectionFailure):
+            return outcome
+        body = self._redact(outcome.body.decode("utf-8", errors="replace")).encode()
+        return replace(outcome, body=body, reason=self._redact(outcome.reason))
+
     def _login(self, deadline: float) -> str:
         function = catalogue()[protocol.LOGIN]
         credentials = {"UserName": self.settings.user_name, "Password": self.settings.password}
         request = protocol.request_of(function, arguments.bind(function, credentials), api_path=self.settings.api_path)
-        token, _ = self._exchange(function, request, None, deadline, judge=_judge_login)
+        token = self._exchange(function, request, None, deadline, judge=_judge_login).answer
         # A token that cannot be sent must not be kept for others.
         self._token_auth(token)
         return str(token)
@@ -318,8 +369,8 @@ class OptimoveClient(AllFunctions):
 
     @cached_property
     def _gates(self) -> Mapping[Lane, RateLimitGate]:
-        identity = self.settings.user_name or hashlib.sha256((self.settings.api_key or "").encode()).hexdigest()
-        account = f"{self.settings.http.base_url} {identity}"
+        identity = self.settings.user_name or hashlib.sha256((self.settings.api_key or "").strip().encode()).hexdigest()
+        account = session_key(self.settings.http.base_url, identity)
         windows = parse_rate_limit(self.settings.rate_limit)
         return {
             "general": RateLimitGate(windows, key=f"{account} general"),

@@ -141,27 +141,37 @@ def _read(function: Function, answer: HttpAnswer) -> Any:
         if kind in ("text", "date") or (kind == "object" and not function.repeatable):
             _unexpected(function, answer, "an empty answer")
         return [] if kind == "rows" else None
-    fits = {
-        "nothing": False,
-        "text": isinstance(value, str),
-        "date": isinstance(value, Mapping) and "date" in {str(name).lower() for name in value},
-        "object": isinstance(value, Mapping),
-        "rows": isinstance(value, list) and isinstance(value[0], Mapping),
-    }
-    if not fits[kind]:
+    if not _fits(function, value):
         _unexpected(function, answer, _described(function, answer))
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and kind == "object" and "IsSuccess" in function.answer_shape.__annotations__:
         _refuse_failed_send(function, answer, value)
     return value
 
 
+def _fits(function: Function, value: Any) -> bool:
+    """Whether a decoded answer is what the function returns, and not an error in its place."""
+    match function.answer:
+        case "nothing":
+            return False
+        case "text":
+            return isinstance(value, str)
+        case "rows":
+            return isinstance(value, list) and all(isinstance(row, dict) for row in value)
+        case "date":
+            fields = {"date"}
+        case "object":
+            fields = {name.lower() for name in function.answer_shape.__annotations__} - {"status", "error"}
+    return isinstance(value, Mapping) and not fields.isdisjoint(str(name).lower() for name in value)
+
+
 def _refuse_failed_send(function: Function, answer: HttpAnswer, value: Mapping[str, Any]) -> None:
     by_name = {str(name).lower(): part for name, part in value.items()}
-    if "issuccess" not in by_name and not function.repeatable:
-        _unexpected(function, answer, _described(function, answer))
-    if str(by_name.get("issuccess", True)).lower() in ("false", "0"):
+    said = str(by_name.get("issuccess")).lower()
+    if said in ("false", "0"):
         reason = by_name.get("error") or "no reason given"
         raise OptimoveRejectedRowsError(f"not sent: {reason}", function=function.name, status=answer.status)
+    if said not in ("true", "1"):
+        _unexpected(function, answer, _described(function, answer))
 
 
 def _unreadable(function: Function, answer: HttpAnswer, text: bytes) -> NoReturn:
@@ -234,6 +244,8 @@ def _raise_for_status(function: Function, answer: HttpAnswer, *, login_mode: boo
     if status >= 500:
         error_5xx = OptimoveServerError(f"the server failed: {said}", **facts)
         _again_or_doubt(function, error_5xx, happened=True, after=retry_after(answer))
+    if status == 409 and function.lane == "mail":
+        said = f"{said} (a mail of this UniqueMessageID was accepted before; this one was not sent)"
     if status == 404:
         said = f"{said} (no such address; is the host right, and the connection's api_path?)"
     raise OptimoveBadRequestError(said, **facts)

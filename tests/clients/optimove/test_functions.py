@@ -338,7 +338,7 @@ def test_limits_of_numbers(function: str, name: str, expected: Format) -> None:
         assert not expected.choices
         assert expected.maximum_length == (254 if name == "UniqueMessageID" else None)
         # The URL of a listener may carry what proves that an event is Optimove's.
-        assert expected.secret == (name == "Password") or name == "ListenerURL"
+        assert expected.secret == (name in ("Password", "ListenerURL")) or name == "ListenerURL"
 
 
 def test_python_and_api_names_belong_together() -> None:

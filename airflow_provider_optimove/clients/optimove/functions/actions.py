@@ -4,6 +4,7 @@ from typing import TypedDict, Unpack
 
 from airflow_provider_optimove.clients.optimove.functions.declaration import FunctionGroup, function
 from airflow_provider_optimove.clients.optimove.functions.types import (
+    NOT_THE_DATA_DATE,
     AttributeOptions,
     Date,
     Name,
@@ -134,7 +135,7 @@ class ActionFunctions(FunctionGroup):
         """
         ...
 
-    @function("actions")
+    @function("actions", no_data=NOT_THE_DATA_DATE)
     def get_actions_by_target_group(
         self, *, target_group_id: TargetGroupID, date: Date, **options: Unpack[AttributeOptions]
     ) -> list[RecipientGroupAction]:
@@ -146,7 +147,7 @@ class ActionFunctions(FunctionGroup):
         """
         ...
 
-    @function("actions")
+    @function("actions", no_data=NOT_THE_DATA_DATE)
     def get_promo_codes(self, *, date: Date, **options: Unpack[AttributeOptions]) -> list[TargetGroupPromoCode]:
         """The promo codes of a date.
 
@@ -164,7 +165,7 @@ class ActionFunctions(FunctionGroup):
         """
         ...
 
-    @function("actions")
+    @function("actions", no_data=NOT_THE_DATA_DATE)
     def get_promo_codes_by_target_group(
         self, *, target_group_id: TargetGroupID, date: Date, **options: Unpack[AttributeOptions]
     ) -> list[PromoCode]:
@@ -176,7 +177,7 @@ class ActionFunctions(FunctionGroup):
         """
         ...
 
-    @function("actions")
+    @function("actions", no_data=NOT_THE_DATA_DATE)
     def get_action_details_by_target_group(
         self, *, target_group_id: TargetGroupID, date: Date, **options: Unpack[AttributeOptions]
     ) -> list[ActionDetails]:
@@ -188,7 +189,7 @@ class ActionFunctions(FunctionGroup):
         """
         ...
 
-    @function("actions")
+    @function("actions", no_data=NOT_THE_DATA_DATE)
     def get_executed_campaign_details(
         self, *, date: Date, **options: Unpack[AttributeOptions]
     ) -> list[ExecutedCampaign]:
@@ -228,7 +229,7 @@ class ActionFunctions(FunctionGroup):
         """
         ...
 
-    @function("actions")
+    @function("actions", no_data=NOT_THE_DATA_DATE)
     def get_executed_campaigns_by_channel(
         self, *, channel_id: int, date: Date, **options: Unpack[AttributeOptions]
     ) -> list[CampaignID]:

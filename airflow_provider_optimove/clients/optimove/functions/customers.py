@@ -5,6 +5,10 @@ from typing import Any, NotRequired, TypedDict, Unpack
 
 from airflow_provider_optimove.clients.optimove.functions.declaration import FunctionGroup, function
 from airflow_provider_optimove.clients.optimove.functions.types import (
+    NOT_EXECUTED_YET,
+    NOT_THE_DATA_DATE,
+    ONLY_BEFORE_TODAY,
+    ONLY_TWO_DAYS_BACK,
     AttributeOptions,
     Date,
     EventID,
@@ -210,7 +214,7 @@ class FailedCustomers(TypedDict):
 class CustomerFunctions(FunctionGroup):
     """The functions below ``customers/``. All but two page: they take ``page_size`` and return iterators."""
 
-    @function("customers", paged=True)
+    @function("customers", paged=True, no_data=NOT_THE_DATA_DATE)
     def get_customers_by_action(
         self,
         *,
@@ -228,7 +232,7 @@ class CustomerFunctions(FunctionGroup):
         """
         ...
 
-    @function("customers", paged=True)
+    @function("customers", paged=True, no_data=NOT_THE_DATA_DATE)
     def get_customer_actions_by_target_group(
         self,
         *,
@@ -250,7 +254,7 @@ class CustomerFunctions(FunctionGroup):
         """
         ...
 
-    @function("customers", paged=True)
+    @function("customers", paged=True, no_data=NOT_THE_DATA_DATE)
     def get_customer_one_time_actions_by_date(
         self,
         *,
@@ -286,7 +290,7 @@ class CustomerFunctions(FunctionGroup):
         """
         ...
 
-    @function("customers", paged=True)
+    @function("customers", paged=True, no_data=ONLY_TWO_DAYS_BACK)
     def get_customer_attribute_changers(
         self,
         *,
@@ -337,7 +341,7 @@ class CustomerFunctions(FunctionGroup):
         """
         ...
 
-    @function("customers", paged=True)
+    @function("customers", paged=True, no_data=NOT_THE_DATA_DATE)
     def get_customer_action_details_by_date(
         self, *, date: Date, **options: Unpack[PageOptions]
     ) -> Iterator[CustomerActionDetails]:
@@ -359,7 +363,7 @@ class CustomerFunctions(FunctionGroup):
         """
         ...
 
-    @function("customers", paged=True)
+    @function("customers", paged=True, no_data=NOT_EXECUTED_YET)
     def get_customer_execution_details_by_campaign(
         self, *, campaign_id: int, channel_id: int | None = None, **options: Unpack[PageOptions]
     ) -> Iterator[CustomerExecutionDetails]:
@@ -371,7 +375,7 @@ class CustomerFunctions(FunctionGroup):
         """
         ...
 
-    @function("customers", paged=True)
+    @function("customers", paged=True, no_data=NOT_EXECUTED_YET)
     def get_customer_send_details_by_campaign(
         self,
         *,
@@ -387,7 +391,7 @@ class CustomerFunctions(FunctionGroup):
         """
         ...
 
-    @function("customers", paged=True)
+    @function("customers", paged=True, no_data=NOT_EXECUTED_YET)
     def get_customer_send_details_by_channel(
         self, *, channel_id: int, campaign_id: int, **options: Unpack[PageOptions]
     ) -> Iterator[CustomerChannelSend]:
@@ -399,7 +403,7 @@ class CustomerFunctions(FunctionGroup):
         """
         ...
 
-    @function("customers", paged=True)
+    @function("customers", paged=True, no_data=NOT_EXECUTED_YET)
     def get_processed_campaign_customers(
         self, *, campaign_id: int, **options: Unpack[PageOptions]
     ) -> Iterator[ProcessedCampaignCustomer]:
@@ -527,7 +531,7 @@ class CustomerFunctions(FunctionGroup):
         """
         ...
 
-    @function("customers", paged=True)
+    @function("customers", paged=True, no_data=ONLY_BEFORE_TODAY)
     def get_customer_activity_event_attributes(
         self,
         *,

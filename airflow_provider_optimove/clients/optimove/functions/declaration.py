@@ -71,6 +71,7 @@ class Function:
     :param rows: the parameter that holds the rows of a write, if it takes rows.
     :param max_rows: the most rows one call takes, where documented.
     :param lane: the rate limit it counts against.
+    :param no_data: why a valid call may find nothing, beyond there being nothing.
     :param either: parameters of which only one group may be given, each group complete.
     :param method: the declared signature.
     """
@@ -84,6 +85,7 @@ class Function:
     rows: str | None
     max_rows: int | None
     lane: Lane
+    no_data: str
     either: tuple[tuple[str, ...], ...]
     method: Callable[..., Any]
 
@@ -219,6 +221,7 @@ def function(
     rows: str | None = None,
     max_rows: int | None = None,
     lane: Lane = "general",
+    no_data: str = "",
     either: tuple[tuple[str, ...], ...] = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare a function of Optimove's; the arguments are those of :class:`Function`."""
@@ -234,6 +237,7 @@ def function(
             rows or body,
             max_rows,
             lane,
+            no_data,
             either,
             signature,
         )

@@ -4,7 +4,7 @@ import datetime
 from typing import NotRequired, TypedDict, Unpack
 
 from airflow_provider_optimove.clients.optimove.functions.declaration import FunctionGroup, function
-from airflow_provider_optimove.clients.optimove.functions.types import AttributeOptions, Identifier, Name, Secret
+from airflow_provider_optimove.clients.optimove.functions.types import AttributeOptions, Name, Secret
 
 
 class EventListener(TypedDict):
@@ -38,21 +38,22 @@ class GeneralFunctions(FunctionGroup):
 
     @function("general", "POST")
     def register_event_listener(
-        self, *, event_type_id: int, listener_url: Identifier, channel_id: int | None = None
+        self, *, event_type_id: int, listener_url: Secret, channel_id: int | None = None
     ) -> None:
         """Have Optimove post events of one type to a URL.
 
         :param event_type_id: 1 campaign processed, 2 all of today's campaigns processed, 3 daily process complete,
             4 campaign cancelled, 5 campaign on hold for clearance, 11 triggered campaign, 13 campaign executed
             on one channel.
-        :param listener_url: the URL, sent as given (the guide percent-encodes it).
+        :param listener_url: the URL, sent as given (the guide percent-encodes it); it may hold a secret,
+            so no error shows it.
         :param channel_id: only events of this channel.
         """
         ...
 
     @function("general", "POST")
     def unregister_event_listener(
-        self, *, event_type_id: int, channel_id: int | None = None, listener_url: Identifier | None = None
+        self, *, event_type_id: int, channel_id: int | None = None, listener_url: Secret | None = None
     ) -> None:
         """Stop events of one type.
 

@@ -4,6 +4,7 @@ from typing import TypedDict, Unpack
 
 from airflow_provider_optimove.clients.optimove.functions.declaration import FunctionGroup, function
 from airflow_provider_optimove.clients.optimove.functions.types import (
+    NOT_THE_DATA_DATE,
     AttributeOptions,
     Date,
     Name,
@@ -56,7 +57,7 @@ class TargetGroupFunctions(FunctionGroup):
         """
         ...
 
-    @function("groups")
+    @function("groups", no_data=NOT_THE_DATA_DATE)
     def get_target_groups_by_date(self, *, date: Date, **options: Unpack[AttributeOptions]) -> list[TargetGroupID]:
         """The target groups that had an action executed on a date.
 

@@ -4,7 +4,13 @@ from collections.abc import Iterator
 from typing import NotRequired, TypedDict, Unpack
 
 from airflow_provider_optimove.clients.optimove.functions.declaration import FunctionGroup, function
-from airflow_provider_optimove.clients.optimove.functions.types import AttributeOptions, Date, Name, PageOptions
+from airflow_provider_optimove.clients.optimove.functions.types import (
+    ONLY_TWO_DAYS_BACK,
+    AttributeOptions,
+    Date,
+    Name,
+    PageOptions,
+)
 
 
 class ValueSegmentName(TypedDict):
@@ -75,7 +81,7 @@ class ValueSegmentFunctions(FunctionGroup):
         """
         ...
 
-    @function("segments", paged=True)
+    @function("segments", paged=True, no_data=ONLY_TWO_DAYS_BACK)
     def get_customers_by_value_segment(
         self, *, value_segment_id: int, date: Date, **options: Unpack[PageOptions]
     ) -> Iterator[ValueSegmentCustomer]:
@@ -87,7 +93,7 @@ class ValueSegmentFunctions(FunctionGroup):
         """
         ...
 
-    @function("segments", paged=True)
+    @function("segments", paged=True, no_data=ONLY_TWO_DAYS_BACK)
     def get_value_segment_changers(
         self, *, start_date: Date | None = None, end_date: Date | None = None, **options: Unpack[PageOptions]
     ) -> Iterator[ValueSegmentChanger]:

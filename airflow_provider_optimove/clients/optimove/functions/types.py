@@ -9,6 +9,15 @@ from typing import Annotated, Any, TypeAlias, TypedDict
 
 MOST_CUSTOMER_ATTRIBUTES = 10
 
+# Why a valid call may find nothing.
+ONLY_TWO_DAYS_BACK = "Optimove has rows only for dates within the two days before today"
+ONLY_BEFORE_TODAY = "the date is one of customer data, so it must lie before today"
+NOT_EXECUTED_YET = (
+    "a campaign has customers from its execution date on; GetExecutedCampaignDetails also names campaigns"
+    " whose lead time only points to the date"
+)
+NOT_THE_DATA_DATE = "the date is that of the campaigns' execution, not of the newest data"
+
 
 @dataclass(frozen=True)
 class Integer:
@@ -48,11 +57,12 @@ class UtcTime:
 
 @dataclass(frozen=True)
 class Joined:
-    """Several values in one parameter, separated by a character."""
+    """Several values in one parameter, separated by a character. ``optional``: no value means not given."""
 
     separator: str
     item: Integer | Text = Text()
     at_most: int | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,8 +97,10 @@ EventID: TypeAlias = Annotated[int | str, Integer(names=(("opened", 2), ("clicke
 CommunicationMode: TypeAlias = Annotated[int, Integer(minimum=1, maximum=2)]
 RecommendationType: TypeAlias = Annotated[int, Integer(minimum=1, maximum=2)]
 LastNumberOfDays: TypeAlias = Annotated[int, Integer(minimum=1, maximum=60)]
-CustomerAttributes: TypeAlias = Annotated[Sequence[str] | str, Joined(";", at_most=MOST_CUSTOMER_ATTRIBUTES)]
-ProductAttributes: TypeAlias = Annotated[Sequence[str] | str, Joined(",")]
+CustomerAttributes: TypeAlias = Annotated[
+    Sequence[str] | str, Joined(";", at_most=MOST_CUSTOMER_ATTRIBUTES, optional=True)
+]
+ProductAttributes: TypeAlias = Annotated[Sequence[str] | str, Joined(",", optional=True)]
 EventParamIDs: TypeAlias = Annotated[Sequence[int] | int | str, Joined(";", item=Integer())]
 LifecycleStageIDs: TypeAlias = Annotated[Sequence[int] | int | str, Joined(",", item=Integer())]
 Delimiter: TypeAlias = Annotated[str, Text(choices=(",", ":", ";", "\t"))]
