@@ -75,15 +75,12 @@ python:
 # pyproject.toml: the entry points and dependencies of the editable install are read when it is installed.
 $(VENV)/.installed: $(REQUIREMENTS) pyproject.toml scripts/make_environment.py | python
 	@echo "==> environment for Airflow $(AIRFLOW); about half a minute, once"
-	@$(PYTHON) scripts/make_environment.py $(VENV) $(REQUIREMENTS) --project .
-	@touch $@
+	@$(PYTHON) scripts/make_environment.py $(VENV) $(REQUIREMENTS) --project . --stamp $@
 
 $(VENV)/.installed-checks: requirements/checks.txt $(VENV)/.installed
 	@echo "==> ruff, mypy and import-linter"
-	@$(PYTHON) scripts/make_environment.py $(VENV) requirements/checks.txt
-	@touch $@
+	@$(PYTHON) scripts/make_environment.py $(VENV) requirements/checks.txt --stamp $@
 
 $(PUBLIC_CLIENT)/.installed: requirements/public-client.txt scripts/make_environment.py | python
 	@echo "==> environment for the public client, optimove 2.0.0"
-	@$(PYTHON) scripts/make_environment.py $(PUBLIC_CLIENT) requirements/public-client.txt
-	@touch $@
+	@$(PYTHON) scripts/make_environment.py $(PUBLIC_CLIENT) requirements/public-client.txt --stamp $@

@@ -1,6 +1,7 @@
 """Every morning: wait for Optimove's data, read whom the day's campaigns reach, and add promotions for them.
 
-Copy this file into your dags folder. It needs the connection ``optimove_default``.
+Copy this file into your dags folder. It needs the connection ``optimove_default``. Days are those of the connection's
+time zone, or of the DAG's where the connection names none.
 """
 
 from __future__ import annotations
@@ -13,13 +14,11 @@ from airflow.providers.common.compat.sdk import dag, get_current_context, task
 from airflow_provider_optimove.operators.optimove import OptimoveAddPromotionsOperator
 from airflow_provider_optimove.sensors.optimove import OptimoveLastDataUpdateSensor
 
-ACCOUNT_TIMEZONE = "UTC"
-
 
 @dag(
     dag_id="optimove_daily",
     schedule="0 7 * * *",
-    start_date=pendulum.datetime(2026, 1, 1, tz=ACCOUNT_TIMEZONE),
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2},
@@ -30,7 +29,6 @@ def optimove_daily() -> None:
     # Waits for the data of the day before the run, without holding a worker between two looks.
     data_is_ready = OptimoveLastDataUpdateSensor(
         task_id="wait_for_data",
-        timezone=ACCOUNT_TIMEZONE,
         mode="reschedule",
         poke_interval=300,
         timeout=6 * 60 * 60,
@@ -47,8 +45,9 @@ def optimove_daily() -> None:
         from airflow_provider_optimove.hooks.optimove import OptimoveHook
         from airflow_provider_optimove.sensors.target_date import run_date
 
-        execution_date = run_date(get_current_context(), ACCOUNT_TIMEZONE)
-        campaigns = OptimoveHook().client.get_executed_campaign_details(date=execution_date)
+        hook = OptimoveHook()
+        execution_date = run_date(get_current_context(), hook.timezone)
+        campaigns = hook.client.get_executed_campaign_details(date=execution_date)
         print(f"{len(campaigns)} campaigns are executed on {execution_date}")
         return [int(campaign["CampaignID"]) for campaign in campaigns]
 
@@ -60,7 +59,8 @@ def optimove_daily() -> None:
         rows = OptimoveHook().client.get_customer_execution_details_by_campaign(campaign_id=campaign_id)
         return {"campaign_id": campaign_id, "customers": len({row["CustomerID"] for row in rows})}
 
-    @task
+    # On a day without campaigns nothing is mapped, and the run goes on with nothing.
+    @task(trigger_rule="none_failed")
     def follow_up_promotions(campaigns: list[dict[str, int]]) -> list[dict[str, str]]:
         """One promotion a campaign that reached somebody, for the campaign that follows it."""
         return [
@@ -72,7 +72,7 @@ def optimove_daily() -> None:
             if campaign["customers"]
         ]
 
-    @task
+    @task(trigger_rule="none_failed")
     def summary(campaigns: list[dict[str, int]], added: dict[str, Any]) -> dict[str, int]:
         """What the run did, as numbers in one place."""
         result = {

@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("requirements", type=Path, nargs="+", help="files of pinned requirements")
     parser.add_argument("--project", type=Path, help="directory of a project to install editable")
+    parser.add_argument("--stamp", type=Path, help="file to be made when all is installed")
     arguments = parser.parse_args()
     started = time.monotonic()
     pip = create(arguments.directory)
@@ -77,6 +78,8 @@ def main() -> None:
     install(installers, *(f"--requirement={file}" for file in arguments.requirements))
     if arguments.project:
         install(installers[:1], "--no-deps", "--no-build-isolation", f"--editable={arguments.project}")
+    if arguments.stamp:
+        arguments.stamp.touch()
     say(f"{arguments.directory} is ready ({time.monotonic() - started:.0f} s)")
 
 

@@ -253,9 +253,8 @@ class HttpClient:
     def _read(self, response: requests.Response, deadline: float) -> HttpAnswer | ConnectionFailure:
         body = bytearray()
         # Not iter_content: it waits for a whole chunk, for hours when the server dribbles.
-        read = getattr(response.raw, "read1", response.raw.read)
         try:
-            while piece := read(CHUNK, decode_content=True):
+            while piece := response.raw.read1(CHUNK, decode_content=True):
                 body += piece
                 if time.monotonic() > deadline:
                     return ConnectionFailure("the answer took longer than a call may take", sent=True)

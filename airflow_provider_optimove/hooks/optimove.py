@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_optimove.clients.http import HttpSettings
+from airflow_provider_optimove.clients.http import HttpSettings, is_loopback
 from airflow_provider_optimove.clients.optimove.client import OptimoveClient, OptimoveSettings
 from airflow_provider_optimove.clients.optimove.rate_limit import DEFAULT_RATE_LIMIT, parse_rate_limit
 from airflow_provider_optimove.exceptions import (
@@ -158,6 +158,10 @@ def settings_from_connection(connection: Connection) -> OptimoveSettings:
     """
     extra = connection.extra_dejson
     problems: list[str] = []
+    if not isinstance(extra, Mapping):
+        raise OptimoveInputError(
+            f"connection {connection.conn_id} is not valid", problems=["extra: expected an object"]
+        )
     for name in sorted(extra.keys() - EXTRA_FIELDS):
         log.warning("Connection %s: extra %r has no meaning here and is ignored", connection.conn_id, name)
 
@@ -171,7 +175,12 @@ def settings_from_connection(connection: Connection) -> OptimoveSettings:
             problems.append(f"extra {name}: {error}")
             return default
 
-    base_url = _base_url(connection, allow_http=read("allow_http", False, _boolean), problems=problems)
+    allow_http = read("allow_http", False, _boolean)
+    no_proxies: dict[str, str] = {}
+    proxies = read("proxies", no_proxies, _proxies)
+    base_url = _base_url(connection, allow_http=allow_http, problems=problems)
+    if base_url.startswith("http://") and proxies and not allow_http:
+        problems.append("extra proxies: plain http would send the credentials unencrypted to the proxy")
     user_name = (connection.login or "").strip() or None
     secret = connection.password or ""
     if not secret:
@@ -188,13 +197,14 @@ def settings_from_connection(connection: Connection) -> OptimoveSettings:
         retry_limit=read("retry_limit", HttpSettings.retry_limit, _count),
         total_timeout=read("total_timeout", HttpSettings.total_timeout, _seconds),
         verify=read("verify", HttpSettings.verify, _verify),
-        proxies=read("proxies", {}, _proxies),
+        proxies=proxies,
     )
     settings = OptimoveSettings(
         http=http,
         api_key=None if user_name else secret,
         user_name=user_name,
         password=secret if user_name else None,
+        listener_secret=read("listener_secret", None, str),
         api_path=read("api_path", OptimoveSettings.api_path, _api_path),
         rate_limit=read("rate_limit", DEFAULT_RATE_LIMIT, _rate_limit),
         session_cache=read("session_cache", OptimoveSettings.session_cache, _session_cache),
@@ -223,21 +233,12 @@ def _base_url(connection: Connection, *, allow_http: bool, problems: list[str]) 
         return ""
     if parts.path.strip("/"):
         problems.append("host: expected no path; what stands before the functions' groups goes into extra api_path")
-    if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
         problems.append(
             "host: plain http would send the credentials unencrypted; use https, or set extra allow_http to true"
         )
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{name}:{port}" if port else f"{parts.scheme}://{name}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _seconds(value: Any) -> float:
@@ -269,6 +270,8 @@ def _verify(value: Any) -> bool | str:
     try:
         return _boolean(value)
     except ValueError:
+        if not os.path.exists(str(value)):
+            raise ValueError(f"expected true, false or the path of a CA bundle, got {value!r}") from None
         return str(value)
 
 
@@ -280,6 +283,11 @@ def _proxies(value: Any) -> dict[str, str]:
             value = {"http": value, "https": value}
     if not isinstance(value, Mapping) or not all(isinstance(part, str) for part in (*value, *value.values())):
         raise ValueError("expected an address, or an object with addresses by scheme")
+    try:
+        for address in value.values():
+            _ = urlsplit(address).port
+    except ValueError:
+        raise ValueError("an address is not a URL, such as http://proxy.example.com:3128") from None
     return dict(value)
 
 

@@ -112,16 +112,19 @@ class Run:
         return self.moment.astimezone(zone).date() - timedelta(days=1)
 
 
-def run_date(context: Mapping[str, Any], timezone: str) -> date:
-    """The calendar day a DAG run is about: the end of its data interval where a schedule made it, else its start.
+def run_date(context: Mapping[str, Any], timezone: str | None = None) -> date:
+    """The calendar day that a DAG run is about: the day of the campaigns to work on, in a task of your own.
 
-    The day of the campaigns to work on, in a task of one's own; the sensor waits for the data of the day before it.
+    That of the end of its data interval where a schedule made the run, else of the moment it could start; the sensor
+    waits for the data of the day before it.
 
     :param context: the context of a task, as ``get_current_context()`` gives it.
-    :param timezone: name of the zone that the day is taken in, e.g. ``Europe/Berlin``.
+    :param timezone: name of the zone that the day is taken in, e.g. ``Europe/Berlin``; None for the DAG's.
     :raises OptimoveInputError: there is no such zone.
     """
-    return Run.of(context).moment.astimezone(as_zone(timezone, "timezone")).date()
+    zone = context["dag"].timezone if timezone is None else as_zone(timezone, "timezone")
+    day: date = Run.of(context).moment.astimezone(zone).date()
+    return day
 
 
 def _aware(moment: datetime) -> datetime:

@@ -42,3 +42,11 @@ def test_it_asks_for_the_day_of_the_run_and_not_of_the_data(
     assert run.xcom("wait_for_data") == (today + datetime.timedelta(days=3)).isoformat()
     (call,) = optimove_sandbox.calls_of("GetExecutedCampaignDetails")
     assert call.query["Date"] == today.isoformat()
+
+
+def test_a_day_without_campaigns_ends_well(optimove_sandbox: OptimoveSandbox, run_dag: Callable[[str], Any]) -> None:
+    optimove_sandbox.fail("GetExecutedCampaignDetails", body="[]")
+    run = run_dag(SOURCE)
+    assert run.state == "success"
+    assert run.xcom("summary") == {"campaigns": 0, "customers": 0, "promotions": 0}
+    assert optimove_sandbox.calls_of("AddPromotions") == []

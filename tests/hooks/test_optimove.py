@@ -73,6 +73,10 @@ def test_address(fields: dict[str, object], base_url: str) -> None:
         ({"extra": {"session_cache": "redis"}}, "expected file or memory, got 'redis'"),
         ({"extra": {"allow_http": "maybe"}}, "extra allow_http: expected true or false"),
         ({"extra": {"proxies": 5}}, "extra proxies"),
+        ({"extra": {"proxies": "http://[::1"}}, "extra proxies: an address is not a URL"),
+        ({"host": "http://localhost", "extra": {"proxies": "http://proxy.example.com"}}, "unencrypted to the proxy"),
+        ({"extra": {"verify": "flase"}}, "extra verify: expected true, false or the path of a CA bundle, got 'flase'"),
+        ({"extra": ["read_timeout"]}, "extra: expected an object"),
         ({"extra": {"timezone": "Nowhere/Land"}}, "extra timezone"),
     ],
 )
@@ -94,7 +98,7 @@ def test_extras_as_a_form_stores_them() -> None:
         "rate_limit": "10/1,2000/3600",
         "session_cache": "memory",
         "api_path": "",
-        "verify": "/etc/ca.pem",
+        "verify": __file__,
         "proxies": "http://proxy.example.com:3128",
         "timezone": None,
     }
@@ -102,7 +106,7 @@ def test_extras_as_a_form_stores_them() -> None:
     assert (settings.http.connect_timeout, settings.http.read_timeout) == (5.0, 60.0)
     assert (settings.http.retry_limit, settings.http.total_timeout) == (2, 120.0)
     assert (settings.rate_limit, settings.session_cache, settings.api_path) == ("10/1,2000/3600", "memory", "")
-    assert settings.http.verify == "/etc/ca.pem"
+    assert settings.http.verify == __file__
     assert settings.http.proxies == {
         "http": "http://proxy.example.com:3128",
         "https": "http://proxy.example.com:3128",

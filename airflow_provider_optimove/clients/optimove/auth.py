@@ -256,10 +256,8 @@ class FileTokenStore:
             except OSError as error:
                 self._go_on_without(error)
             else:
-                try:
+                with lock:
                     yield
-                finally:
-                    lock.release()
                 return
         with self._memory.lock(deadline):
             yield

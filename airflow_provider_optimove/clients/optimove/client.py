@@ -199,7 +199,9 @@ class OptimoveClient(AllFunctions):
             return self._data_date(function, answer) if function.answer == "date" else answer
 
     @staticmethod
-    def _data_date(function: Function, answer: Mapping[str, Any]) -> datetime.date:
+    def _data_date(function: Function, answer: Mapping[str, Any] | None) -> datetime.date:
+        if answer is None:
+            raise OptimoveResponseError("Optimove names no data date yet", function=function.name, status=200)
         text = str({name.lower(): value for name, value in answer.items()}["date"])
         try:
             return datetime.date.fromisoformat(text[: len("YYYY-MM-DD")])

@@ -108,7 +108,11 @@ def explanation(body: bytes) -> Explanation:
         return Explanation("")
     if isinstance(value, Mapping):
         by_name = {str(name).lower(): part for name, part in value.items()}
-        named = [by_name[name] for name in ("error", "message", "errormessage", "title", "detail") if by_name.get(name)]
+        named = [
+            by_name[name]
+            for name in ("error", "message", "errormessage", "title", "detail", "errors")
+            if by_name.get(name)
+        ]
         if named:
             return Explanation(_clipped(": ".join(dict.fromkeys(str(part) for part in named))))
     return Explanation(_clipped(value if isinstance(value, str) else text))
@@ -138,7 +142,7 @@ def _read(function: Function, answer: HttpAnswer) -> Any:
             _unreadable(function, answer, text)
     kind = function.answer
     if value in NO_DATA:
-        if kind in ("text", "date") or (kind == "object" and not function.repeatable):
+        if kind == "text" or (kind == "object" and not function.repeatable):
             _unexpected(function, answer, "an empty answer")
         return [] if kind == "rows" else None
     if not _fits(function, value):
@@ -224,19 +228,18 @@ def _raise_for_status(function: Function, answer: HttpAnswer, *, login_mode: boo
         )
     if function.name == LOGIN and status in (401, 500):
         raise OptimoveAuthenticationError(f"the user name or password is not accepted: {said}", **facts)
+    expired = status == 403 and "expired" in f"{answer.reason} {words.text}".lower()
+    if login_mode and function.name != LOGIN and (status == 401 or expired):
+        message = f"the token of the session is refused, and so is a new one: {said}"
+        raise SessionRefused(OptimoveAuthenticationError(message, **facts))
     if status == 401:
-        if login_mode and function.name != LOGIN:
-            raise SessionRefused(OptimoveAuthenticationError(f"the token of the session is refused: {said}", **facts))
         raise OptimoveAuthenticationError(f"the API key is not accepted: {said}", **facts)
     if status == 403:
-        error = OptimovePermissionError(
+        raise OptimovePermissionError(
             f"not permitted: {said} (the key's or user's role lacks the permission,"
             " or this machine's address is not on the account's IP allow list)",
             **facts,
         )
-        if login_mode and function.name != LOGIN and "expired" in f"{answer.reason} {words.text}".lower():
-            raise SessionRefused(error)
-        raise error
     if status == 405:
         raise OptimoveUnknownFunctionError(f"Optimove does not know this function: {said}", **facts)
     if status == 429:

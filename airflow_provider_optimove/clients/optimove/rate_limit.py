@@ -241,8 +241,7 @@ class RateLimitGate:
                 _extend(ledger.stamps, self._calls_kept)
                 yield ledger.stamps
             return
-        lock = wait_for_lock(self._directory, self._name, deadline)
-        try:
+        with wait_for_lock(self._directory, self._name, deadline) as lock:
             content = os.pread(lock.descriptor, MOST_CALLS * _STAMP_BYTES, 0)
             stamps = array("d", content[: len(content) // _STAMP_BYTES * _STAMP_BYTES])
             _extend(stamps, self._calls_kept)
@@ -250,8 +249,6 @@ class RateLimitGate:
             changed = stamps.tobytes()
             if changed != content:
                 os.pwrite(lock.descriptor, changed, 0)
-        finally:
-            lock.release()
 
     @contextlib.contextmanager
     def _ledger_lock(self, deadline: float) -> Iterator[_Ledger]:

@@ -46,6 +46,12 @@ class FileLock:
         self.descriptor = descriptor
         _held.add(self)
 
+    def __enter__(self) -> FileLock:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
     def release(self) -> None:
         """Give the lock back. In a child forked meanwhile this does nothing: the lock is the parent's."""
         if self not in _held:
@@ -177,24 +183,6 @@ def wait_for_lock(directory: Path, name: str, deadline: float) -> FileLock:
         if lock is not None:
             return lock
     raise LockTimeoutError("held by another process or thread")
-
-
-@contextlib.contextmanager
-def locked_file(directory: Path, name: str, deadline: float) -> Iterator[int]:
-    """Hold a file's lock for the time of the block.
-
-    :param directory: the state directory.
-    :param name: the file's name in it; made when missing.
-    :param deadline: when to stop waiting, a ``time.monotonic()`` value in seconds.
-    :returns: the open file's descriptor.
-    :raises LockTimeoutError: it was held until the deadline.
-    :raises OSError: the file cannot be used.
-    """
-    lock = wait_for_lock(directory, name, deadline)
-    try:
-        yield lock.descriptor
-    finally:
-        lock.release()
 
 
 def read_private(directory: Path, name: str, *, most: int) -> bytes | None:

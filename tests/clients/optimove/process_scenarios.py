@@ -94,13 +94,13 @@ def parallel_calls(address: str, directory: str, parallel: int, calls: int) -> d
 
 
 def hold_lock(directory: str, name: str) -> None:
-    with state_directory.locked_file(Path(directory), name, time.monotonic() + PATIENCE):
+    with state_directory.wait_for_lock(Path(directory), name, time.monotonic() + PATIENCE):
         say({"held": True})
         time.sleep(PATIENCE)
 
 
 def hold_lock_and_fork(directory: str, name: str) -> None:
-    with state_directory.locked_file(Path(directory), name, time.monotonic() + PATIENCE):
+    with state_directory.wait_for_lock(Path(directory), name, time.monotonic() + PATIENCE):
         child = os.fork()
         if not child:
             time.sleep(PATIENCE)

@@ -21,7 +21,6 @@ from airflow_provider_optimove.clients.optimove.auth import FileTokenStore, Shar
 from airflow_provider_optimove.clients.optimove.rate_limit import RateLimitGate, Window
 from airflow_provider_optimove.clients.optimove.state_directory import (
     LockTimeoutError,
-    locked_file,
     open_private,
     read_private,
     replace_private,
@@ -85,7 +84,7 @@ def test_files_are_for_this_user_alone(directory: Path) -> None:
     try:
         os.close(open_private(directory, "data"))
         replace_private(directory, "replaced", b"content")
-        with locked_file(directory, "lock", time.monotonic()):
+        with wait_for_lock(directory, "lock", time.monotonic()):
             pass
     finally:
         os.umask(previous)
@@ -192,12 +191,12 @@ def test_a_replaced_file_is_whole_and_leaves_nothing_behind(directory: Path) -> 
 
 def test_a_directory_that_was_cleaned_away_comes_back(directory: Path) -> None:
     shutil.rmtree(directory)
-    with locked_file(directory, "lock", time.monotonic()):
+    with wait_for_lock(directory, "lock", time.monotonic()):
         assert mode(directory) == 0o700
 
 
 def test_a_lock_excludes_its_own_process_until_the_deadline(directory: Path) -> None:
-    with locked_file(directory, "lock", time.monotonic()):
+    with wait_for_lock(directory, "lock", time.monotonic()):
         began = time.monotonic()
         with pytest.raises(LockTimeoutError):
             wait_for_lock(directory, "lock", began + 0.2)
@@ -255,7 +254,7 @@ def test_a_released_lock_is_free_though_a_copy_of_the_file_is_open(directory: Pa
 def test_no_file_stays_open(directory: Path) -> None:
     before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
     for _ in range(5):
-        with locked_file(directory, "lock", time.monotonic()):
+        with wait_for_lock(directory, "lock", time.monotonic()):
             assert try_lock(directory, "lock") is None
         replace_private(directory, "data", b"content")
         read_private(directory, "data", most=10)
