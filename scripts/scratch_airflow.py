@@ -22,6 +22,9 @@ def environment(home: Path, dags: Path, **settings: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
     return kept | {
         # `airflow standalone` starts its parts by name.
+        # All of it is on this machine.
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "TMPDIR": str(home / "tmp"),
         "AIRFLOW_HOME": str(home),

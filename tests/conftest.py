@@ -29,6 +29,8 @@ os.environ |= {
     "HOME": str(SCRATCH / "home"),
     "XDG_CACHE_HOME": str(SCRATCH / "home" / ".cache"),
     "TMPDIR": str(SCRATCH),
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
     "AIRFLOW_HOME": str(SCRATCH / "airflow"),
     "AIRFLOW__CORE__DAGS_FOLDER": str(SCRATCH / "airflow" / "dags"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,17 +16,23 @@ from typing import Any
 import pytest
 
 from airflow_provider_optimove import __version__
-from airflow_provider_optimove.clients.optimove.functions import catalogue
+from airflow_provider_optimove.clients.optimove.functions import catalogue, declaration
 from airflow_provider_optimove.exceptions import OptimoveError
 from airflow_provider_optimove.hooks.optimove import EXTRA_FIELDS, settings_from_connection
 from airflow_provider_optimove.hooks.task_errors import ending_the_task
-from airflow_provider_optimove.sandbox import OptimoveSandbox
+from airflow_provider_optimove.sandbox import Fault, OptimoveSandbox
 
 pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def python_of(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+PYTHON = python_of("README.md")
 DAGS = [snippet for snippet in PYTHON if "@dag" in snippet]
 CONFTEST = [snippet for snippet in PYTHON if "pytest_plugins" in snippet]
 PLAIN = [snippet for snippet in PYTHON if snippet not in (*DAGS, *CONFTEST)]
@@ -63,6 +72,60 @@ def test_fixture_of_the_conftest_works(snippet: str, pytester: pytest.Pytester) 
         """
     )
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+def test_tests_of_the_sandbox_page_pass(pytester: pytest.Pytester) -> None:
+    conftest, tests = python_of("docs/sandbox.md")
+    pytester.makeconftest(conftest)
+    pytester.makepyfile(tests)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+
+
+def test_names_of_the_sandbox_page_exist() -> None:
+    page = (ROOT / "docs" / "sandbox.md").read_text()
+    faults = re.findall(r"`(\w+)(?:=[^`]*)?`", page.split("| `fail(function")[1].split("| Switch |")[0])
+    assert set(faults) == {field.name for field in dataclasses.fields(Fault)} - {"function"}
+    sandbox = OptimoveSandbox()
+    switches = re.findall(r"`([\w.]+)(?:\[[^`]*)?`", page.split("| Switch |")[1])
+    assert len(switches) > 5
+    for switch in switches:
+        owner, _, name = switch.rpartition(".")
+        assert hasattr(getattr(sandbox, owner) if owner else sandbox, name), switch
+    options = set(re.findall(r"--[a-z][a-z-]+", page)) - {"--help"}
+    told = subprocess.run(
+        [sys.executable, "-m", "airflow_provider_optimove.sandbox", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert options <= set(re.findall(r"--[a-z-]+", told))
+
+
+def test_declaration_of_the_development_page_is_one() -> None:
+    (snippet,) = python_of("docs/development.md")
+    names: dict[str, Any] = {}
+    declared_before = list(declaration._declared)
+    try:
+        exec(compile(snippet, "development.md", "exec", dont_inherit=True), names)
+        (new,) = [function for function in declaration._declared if function not in declared_before]
+    finally:
+        declaration._declared[:] = declared_before
+    assert (new.name, new.path, new.answer, new.answer_shape) == (
+        "GetHolidays",
+        "actions/GetHolidays",
+        "rows",
+        names["Holiday"],
+    )
+
+
+def test_rooms_of_the_development_page_exist() -> None:
+    page = (ROOT / "docs" / "development.md").read_text()
+    table = page.split("| Room |")[1].split("\n\n")[0]
+    for cell in re.findall(r"^\| (.*?) \|", table, re.MULTILINE):
+        folder = ROOT / "airflow_provider_optimove"
+        for name in re.findall(r"`([\w/.]+)`", cell):
+            room = folder / name if "/" in name else folder / "clients" / "optimove" / name
+            assert room.exists(), name
 
 
 def test_connection_variable_is_a_connection() -> None:
