@@ -23,8 +23,15 @@ class OptimoveError(Exception):
 
     def redact(self, redact: Callable[[str], str]) -> None:
         """Remove secrets from the message."""
-        self.message = redact(self.message)
-        self.args = (self.message, *self.args[1:])
+        self._say(redact(self.message))
+
+    def add(self, remark: str) -> None:
+        """Append a remark to the message."""
+        self._say(f"{self.message} ({remark})")
+
+    def _say(self, message: str) -> None:
+        self.message = message
+        self.args = (message, *self.args[1:])
 
     def __str__(self) -> str:
         prefix = f"{self.function}: " if self.function else ""

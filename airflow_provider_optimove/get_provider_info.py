@@ -74,7 +74,7 @@ CONNECTION: dict[str, object] = {
         },
         "listener_secret": {
             "label": "Listener secret",
-            "description": "A word of your choice in the address that Optimove's event listener calls.",
+            "description": "For the event listener of a later version; without effect today.",
             "schema": {"type": ["string", "null"], "format": "password"},
         },
         "api_path": {

@@ -75,12 +75,13 @@ def optimove_daily() -> None:
     @task(trigger_rule="none_failed")
     def summary(campaigns: list[dict[str, int]], added: dict[str, Any]) -> dict[str, int]:
         """What the run did, as numbers in one place."""
+        # A customer of two campaigns counts twice.
         result = {
             "campaigns": len(campaigns),
-            "customers": sum(campaign["customers"] for campaign in campaigns),
+            "reached": sum(campaign["customers"] for campaign in campaigns),
             "promotions": added["rows"],
         }
-        print("{campaigns} campaigns reached {customers} customers; {promotions} promotions added".format(**result))
+        print("{campaigns} campaigns reached {reached} customers in all; {promotions} promotions".format(**result))
         return result
 
     campaign_ids = executed_campaigns()

@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
@@ -122,9 +123,10 @@ class Redactor:
         secret = (secret or "").strip()
         if secret:
             in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-            escaped = {quote(secret), quote(secret, safe=""), quote_plus(secret)}
+            plain = {secret, unquote(secret)}
+            escaped = {secret} | {form(text) for text in plain for form in (quote, quote_plus, partial(quote, safe=""))}
             in_urls = escaped | {re.sub("%..", lambda escape: escape[0].lower(), form) for form in escaped}
-            self._secrets |= {secret, unquote(secret), html.escape(secret)} | in_json | in_urls
+            self._secrets |= plain | {html.escape(secret)} | in_json | in_urls
 
     def __call__(self, text: str) -> str:
         for secret in sorted(self._secrets, key=len, reverse=True):
@@ -143,10 +145,10 @@ class HttpClient:
         self.settings = settings
         self.redact = redact
         self.requests_sent = 0
-        self.host = urlsplit(settings.base_url).hostname or ""
+        self.host = host_of(settings.base_url)
         self._connections = self._new_session()
         self._process = os.getpid()
-        _quiet_urllib3.clients.add(self)
+        _quiet_urllib3.add(self)
 
     def close(self) -> None:
         """Close the kept-alive connections."""
@@ -266,20 +268,25 @@ class HttpClient:
         """What it means that no answer began. Where in doubt, the request has arrived."""
         causes = list(_causes(error))
         why = self.redact(_root_cause(error))
+        if any(isinstance(cause, ssl.SSLError) and cause.library == "X509" for cause in causes):
+            return ConnectionFailure(f"the request could not be sent: CA bundle: {why}", sent=False, passing=False)
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-            return ConnectionFailure(f"the server's certificate is not accepted: {why}", sent=False, passing=False)
+            return ConnectionFailure(
+                f"the certificate of {self.host} is not accepted: {why}", sent=False, passing=False
+            )
         if any(isinstance(cause, urllib3.exceptions.ConnectTimeoutError) for cause in causes) and not any(
             isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes
         ):
-            return ConnectionFailure("no connection in the time allowed", sent=False)
-        through = "the proxy failed" if isinstance(error, requests.exceptions.ProxyError) else "the connection failed"
+            return ConnectionFailure(f"no connection to {self.host} in the time allowed", sent=False)
+        by_proxy = isinstance(error, requests.exceptions.ProxyError)
+        through = f"the proxy to {self.host} failed" if by_proxy else f"the connection to {self.host} failed"
         if (
             any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes)
             or "Tunnel connection" in why
         ):
             return ConnectionFailure(f"{through}: {why}", sent=False)
         if isinstance(error, requests.exceptions.Timeout):
-            return ConnectionFailure("no answer in the time allowed", sent=True)
+            return ConnectionFailure(f"no answer from {self.host} in the time allowed", sent=True)
         unusable_address = isinstance(error, urllib3.exceptions.LocationValueError)
         if (
             isinstance(error, (requests.exceptions.ConnectionError, urllib3.exceptions.HTTPError))
@@ -295,12 +302,20 @@ class _QuietUrllib3(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clients: weakref.WeakSet[HttpClient] = weakref.WeakSet()
+        # Not a WeakSet: reading that fails while another thread adds to it.
+        self._clients: dict[int, weakref.ref[HttpClient]] = {}
+
+    def add(self, client: HttpClient) -> None:
+        """Quiet what is said of this client's host, as long as the client lives."""
+        number = id(client)
+        self._clients[number] = weakref.ref(client, lambda _: self._clients.pop(number, None))
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            for client in list(self.clients):
-                if client.host in record.args:
+            # Through a proxy, the host is seen in the whole address only.
+            hosts = {host_of(part) if "://" in part else part for part in record.args if isinstance(part, str)}
+            for client in [found for known in list(self._clients.values()) if (found := known())]:
+                if client.host in hosts:
                     record.args = tuple(
                         client.redact(part.partition("?")[0]) if isinstance(part, str) else part for part in record.args
                     )
@@ -308,7 +323,16 @@ class _QuietUrllib3(logging.Filter):
 
 
 _quiet_urllib3 = _QuietUrllib3()
-logging.getLogger("urllib3.connectionpool").addFilter(_quiet_urllib3)
+for _name in ("urllib3.connectionpool", "urllib3.connection"):
+    logging.getLogger(_name).addFilter(_quiet_urllib3)
+
+
+def host_of(url: str) -> str:
+    """The host in an address, in lower case; empty where there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def is_loopback(host: str) -> bool:
@@ -362,5 +386,6 @@ __all__ = [
     "HttpSettings",
     "Redactor",
     "TryAgain",
+    "host_of",
     "is_loopback",
 ]

@@ -18,7 +18,6 @@ from airflow_provider_optimove.clients.http import HttpSettings, is_loopback
 from airflow_provider_optimove.clients.optimove.client import OptimoveClient, OptimoveSettings
 from airflow_provider_optimove.clients.optimove.rate_limit import DEFAULT_RATE_LIMIT, parse_rate_limit
 from airflow_provider_optimove.exceptions import (
-    OptimoveAuthenticationError,
     OptimoveError,
     OptimoveInputError,
     OptimovePermissionError,
@@ -129,9 +128,12 @@ class OptimoveHook(BaseHook):
         )
         try:
             with OptimoveClient(replace(settings, http=quick)) as client:
-                return True, f"{host} answers; its newest data is of {client.get_last_data_update()}"
+                date = client.get_last_data_update()
         except OptimoveError as error:
-            return False, f"{host}: {_in_a_users_words(error, settings)}"
+            return False, f"{host}: {_in_a_users_words(error)}"
+        ignored = ", ".join(_unknown_extras(self._connection))
+        remark = f"; but extra {ignored} has no meaning here: is it misspelt?" if ignored else ""
+        return True, f"{host} answers; its newest data is of {date}{remark}"
 
 
 def client_from_connection(
@@ -162,7 +164,11 @@ def settings_from_connection(connection: Connection) -> OptimoveSettings:
         raise OptimoveInputError(
             f"connection {connection.conn_id} is not valid", problems=["extra: expected an object"]
         )
-    for name in sorted(extra.keys() - EXTRA_FIELDS):
+    if not isinstance(extra, Mapping):
+        raise OptimoveInputError(
+            f"connection {connection.conn_id} is not valid", problems=["extra: expected an object"]
+        )
+    for name in _unknown_extras(connection):
         log.warning("Connection %s: extra %r has no meaning here and is ignored", connection.conn_id, name)
 
     def read(name: str, default: T, convert: Callable[[Any], T]) -> T:
@@ -212,6 +218,10 @@ def settings_from_connection(connection: Connection) -> OptimoveSettings:
     if problems:
         raise OptimoveInputError(f"connection {connection.conn_id} is not valid", problems=problems)
     return settings
+
+
+def _unknown_extras(connection: Connection) -> list[str]:
+    return sorted(connection.extra_dejson.keys() - EXTRA_FIELDS)
 
 
 def _base_url(connection: Connection, *, allow_http: bool, problems: list[str]) -> str:
@@ -315,10 +325,7 @@ def _session_cache(value: Any) -> Literal["file", "memory"]:
     return cast(Literal["file", "memory"], value)
 
 
-def _in_a_users_words(error: OptimoveError, settings: OptimoveSettings) -> str:
-    if isinstance(error, OptimoveAuthenticationError):
-        what = "user name or password is" if settings.login_mode else "API key is"
-        return f"the {what} wrong. {error.message}"
+def _in_a_users_words(error: OptimoveError) -> str:
     if isinstance(error, OptimovePermissionError):
         return (
             "the credentials are known, but the call is not allowed: is this machine's address on the account's"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -101,7 +101,7 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         size = batch_size_of(function, self.batch_size)
         rows = checked_rows(function, self._rows(function.rows or ""))
         total = len(rows)
-        self.log.info("%s: %s rows in batches of %s", function.name, f"{total:,}", f"{size:,}")
+        self.log.info("%s: %s in batches of at most %s", function.name, RowsValue(rows), f"{size:,}")
         sent = batch_count = 0
         calls_before = self.hook.client.calls_made
         for batch in batches(rows, size):
@@ -138,4 +138,6 @@ class OptimoveBatchedWriteOperator(BaseOperator):
             return value
         else:
             problem = f"{field}: expected a list of rows, got {type(value).__name__}"
+            if isinstance(value, Mapping):
+                problem += "; in expand(), too, each task takes a list"
         raise OptimoveInputError("the arguments are not valid", function=self.function, problems=[problem])

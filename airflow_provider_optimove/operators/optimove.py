@@ -11,7 +11,12 @@ class OptimoveAddPromotionsOperator(OptimoveBatchedWriteOperator):
     """Add promotions that campaigns can then use (AddPromotions); the name of a known code is replaced.
 
     :param promotions: a list of rows with ``PromoCode`` and ``PromotionName``, or an XCom that holds one.
-    :param batch_size: promotions a call, 1 to 100.
+    :param batch_size: promotions a call, 1 to 100; None for 100.
+    :param optimove_conn_id: Airflow connection of type ``optimove``.
+    :returns: (XCom) ``{"function", "rows", "batches", "calls", "rejected", "resumed_rows"}``, numbers but for the
+        first; ``calls`` counts repeated ones too.
+    :raises OptimoveInputError: rows are not valid; names them by number, and nothing was sent.
+    :raises OptimoveError: a call failed; see the errors of :class:`OptimoveHook`. The log says which rows were sent.
     """
 
     template_fields = (*OptimoveBatchedWriteOperator.template_fields, "promotions")

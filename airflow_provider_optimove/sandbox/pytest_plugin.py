@@ -4,11 +4,14 @@ In your ``conftest.py``::
 
     pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
 
-In a test::
+In a test (``dag.test()`` needs Airflow's database: ``airflow db migrate``)::
 
     def test_my_dag(optimove_sandbox):
         dag.test()
         assert optimove_sandbox.promotions == {"WB10": "Welcome back"}
+
+For user name and password instead of the key, set ``AIRFLOW_CONN_OPTIMOVE_DEFAULT`` to
+``optimove_sandbox.login_connection``.
 """
 
 from __future__ import annotations

@@ -190,7 +190,7 @@ def test_timeouts_are_apart_and_end_with_the_call(monkeypatch: pytest.MonkeyPatc
 def test_a_refused_connection_surely_brought_nothing(serve: LocalServers) -> None:
     failure = failure_of(serve.refusing_url())
     assert (failure.sent, failure.passing) == (False, True)
-    assert failure.message.startswith("the connection failed: ")
+    assert failure.message.startswith("the connection to 127.0.0.1 failed: ")
     assert failure.message.endswith("Connection refused")
     assert "HTTPConnection" not in failure.message
 
@@ -210,7 +210,7 @@ def test_a_connection_that_takes_too_long_surely_brought_nothing() -> None:
         mock.get(requests_mock.ANY, exc=timeout)
         failure = failure_of("http://127.0.0.1")
     assert (failure.sent, failure.passing) == (False, True)
-    assert failure.message == "no connection in the time allowed"
+    assert failure.message == "no connection to 127.0.0.1 in the time allowed"
 
 
 def test_a_reset_before_the_request_was_read_leaves_doubt(serve: LocalServers) -> None:
@@ -224,7 +224,7 @@ def test_a_reset_after_the_request_was_read_leaves_doubt(serve: LocalServers) ->
     server = serve(serve.reset)
     failure = failure_of(server.url, POST)
     assert (failure.sent, failure.passing) == (True, True)
-    assert failure.message.startswith("the connection failed: ")
+    assert failure.message.startswith("the connection to 127.0.0.1 failed: ")
     assert "object at" not in failure.message
     assert len(server.received) == 1, "it is the client that decides on a repetition"
 
@@ -245,7 +245,7 @@ def test_a_silent_server(serve: LocalServers) -> None:
     started = time.monotonic()
     failure = failure_of(serve(serve.silent(5)).url, read_timeout=0.2)
     assert (failure.sent, failure.passing) == (True, True)
-    assert failure.message == "no answer in the time allowed"
+    assert failure.message == "no answer from 127.0.0.1 in the time allowed"
     assert time.monotonic() - started < 2
 
 
@@ -323,7 +323,7 @@ def test_certificates_are_checked(serve: LocalServers, certificate: Path) -> Non
     server = serve(context=context)
     failure = failure_of(server.url)
     assert (failure.sent, failure.passing) == (False, False)
-    assert failure.message.startswith("the server's certificate is not accepted: ")
+    assert failure.message.startswith("the certificate of 127.0.0.1 is not accepted: ")
     assert server.received == []
     assert isinstance(outcome_of(server.url, verify=str(certificate)), HttpAnswer)
 
@@ -519,5 +519,5 @@ def test_debug_lines_name_neither_query_nor_secret(serve: LocalServers, caplog: 
     outcome_of(serve.refusing_url(), request, auth=Key())
     answered, failed = (record.getMessage() for record in caplog.records)
     assert answered.startswith("GET users/***: HTTP 200, ")
-    assert failed.startswith("GET users/***: the connection failed")
+    assert failed.startswith("GET users/***: the connection to 127.0.0.1 failed")
     assert "vivi" not in caplog.text

@@ -29,7 +29,7 @@ def test_it_runs_end_to_end(optimove_sandbox: OptimoveSandbox, run_dag: Callable
     reached = optimove_sandbox.calls_of("GetCustomerExecutionDetailsByCampaign")
     assert sorted(int(call.query["CampaignID"]) for call in reached) == sorted(campaign_ids)
     customers = [run.xcom("reached_customers", map_index=index)["customers"] for index in range(len(campaign_ids))]
-    assert summary["customers"] == sum(customers) > 0
+    assert summary["reached"] == sum(customers) > 0
 
 
 def test_it_asks_for_the_day_of_the_run_and_not_of_the_data(
@@ -48,5 +48,5 @@ def test_a_day_without_campaigns_ends_well(optimove_sandbox: OptimoveSandbox, ru
     optimove_sandbox.fail("GetExecutedCampaignDetails", body="[]")
     run = run_dag(SOURCE)
     assert run.state == "success"
-    assert run.xcom("summary") == {"campaigns": 0, "customers": 0, "promotions": 0}
+    assert run.xcom("summary") == {"campaigns": 0, "reached": 0, "promotions": 0}
     assert optimove_sandbox.calls_of("AddPromotions") == []

@@ -123,6 +123,16 @@ def test_an_unknown_extra_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert "'read_timout'" in caplog.text
 
 
+def test_connection_test_tells_of_an_unknown_extra(
+    optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {**json.loads(optimove_sandbox.connection), "extra": {"time_zone": "Europe/London"}}
+    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(fields))
+    ok, message = OptimoveHook().test_connection()
+    assert ok
+    assert "extra time_zone has no meaning here" in message
+
+
 def test_settings_and_client_show_no_secret() -> None:
     conn = connection(login="someone", extra={"proxies": "http://me:proxy-word@proxy.example.com"})
     for text in (repr(settings_from_connection(conn)), repr(client_from_connection(conn))):
@@ -202,8 +212,8 @@ def test_connection_test_names_host_and_date(optimove_sandbox: OptimoveSandbox) 
 @pytest.mark.parametrize(
     ("change", "fault", "words"),
     [
-        ({"password": "another-fake-key"}, None, "API key is wrong"),
-        ({"login": "sandbox", "password": "another-fake-word"}, None, "user name or password is wrong"),
+        ({"password": "another-fake-key"}, None, "the API key is not accepted"),
+        ({"login": "sandbox", "password": "another-fake-word"}, None, "the user name or password is not accepted"),
         ({}, {"status": 403, "body": "Forbidden"}, "IP allow list"),
         ({"host": "http://127.0.0.1:9"}, None, "is the host right"),
         ({"host": "http://192.0.2.1"}, None, "plain http"),

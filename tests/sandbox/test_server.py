@@ -354,7 +354,7 @@ def test_the_command_line(ending: signal.Signals) -> None:
         process.send_signal(ending)
         assert process.wait(timeout=5) == 0
     assert connection["password"] == "another-key"
-    assert any(connection["host"] in line and "Host" in line for line in lines)
+    assert any(connection["host"] in line and "API server" in line for line in lines)
 
 
 def test_importing_it_loads_neither_airflow_nor_requests() -> None:

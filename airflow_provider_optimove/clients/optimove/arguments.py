@@ -222,7 +222,7 @@ def _one_call_of_rows(expected: Format, value: Any, limit: int | None) -> list[A
     if not rows:
         raise _Unfit("at least one row is needed")
     if limit is not None and len(rows) > limit:
-        raise _Unfit(f"{len(rows):,} rows, and one call takes at most {limit:,}; the operator sends them in batches")
+        raise _Unfit(f"{len(rows):,} rows, and one call takes at most {limit:,}; send them in several")
     return rows
 
 

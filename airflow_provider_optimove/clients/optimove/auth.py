@@ -417,10 +417,14 @@ def session_key(base_url: str, user_name: str) -> str:
     :param user_name: Optimove's user.
     :returns: 32 hexadecimal digits.
     """
-    parts = urlsplit(base_url.strip())
-    scheme = parts.scheme.lower()
-    port = "" if parts.port in (None, {"https": 443, "http": 80}.get(scheme)) else f":{parts.port}"
-    address = f"{scheme}://{(parts.hostname or '').lower()}{port}{parts.path.rstrip('/')}"
+    try:
+        parts = urlsplit(base_url.strip())
+        scheme = parts.scheme.lower()
+        port = "" if parts.port in (None, {"https": 443, "http": 80}.get(scheme)) else f":{parts.port}"
+        address = f"{scheme}://{(parts.hostname or '').lower()}{port}{parts.path.rstrip('/')}"
+    except ValueError:
+        # Sending to it fails with a reason.
+        address = base_url
     return hashlib.sha256(f"{address}\n{user_name}".encode()).hexdigest()[:32]
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
 from requests.auth import AuthBase
 
@@ -96,11 +96,11 @@ class OptimoveSettings:
 
 
 class Fetched(NamedTuple):
-    """A successful call: the decoded answer, its bytes, and how often the call was sent for it."""
+    """A successful call: the decoded answer, its bytes, and whether an earlier attempt may have taken effect."""
 
     answer: Any
     body: bytes
-    times_sent: int
+    repeated: bool
 
 
 class OptimoveClient(AllFunctions):
@@ -124,7 +124,7 @@ class OptimoveClient(AllFunctions):
     ) -> None:
         self.settings = settings
         self._translate_error = translate_error
-        proxy_passwords = [urlsplit(proxy).password for proxy in settings.http.proxies.values()]
+        proxy_passwords = [_password_in(proxy) for proxy in settings.http.proxies.values()]
         secrets = [settings.api_key, settings.password, settings.listener_secret, *proxy_passwords]
         self._redact = Redactor(secrets)
         self._http = HttpClient(settings.http, self._redact)
@@ -198,11 +198,10 @@ class OptimoveClient(AllFunctions):
             answer = self._fetch(function, arguments.bind(function, keywords=given)).answer
             return self._data_date(function, answer) if function.answer == "date" else answer
 
-    @staticmethod
-    def _data_date(function: Function, answer: Mapping[str, Any] | None) -> datetime.date:
+    def _data_date(self, function: Function, answer: Mapping[str, Any] | None) -> datetime.date:
         if answer is None:
             raise OptimoveResponseError("Optimove names no data date yet", function=function.name, status=200)
-        text = str({name.lower(): value for name, value in answer.items()}["date"])
+        text = self._redact(str({name.lower(): value for name, value in answer.items()}["date"]))
         try:
             return datetime.date.fromisoformat(text[: len("YYYY-MM-DD")])
         except ValueError:
@@ -239,7 +238,7 @@ class OptimoveClient(AllFunctions):
                 rows, body, _ = self._fetch(function, {**bound, **paging.parameters()})
             except OptimoveBadRequestError as error:
                 names_top = error.status == 400 and "$top" in error.message.lower()
-                if paging.skipped or paging.unpaged or function.group == "customers" or not names_top:
+                if paging.received_rows or paging.unpaged or function.group == "customers" or not names_top:
                     raise
                 paging.unpaged = True
                 continue
@@ -247,6 +246,10 @@ class OptimoveClient(AllFunctions):
                 paging.received(len(rows), body)
             except PagingIgnoredError as error:
                 raise OptimoveResponseError(str(error), function=function.name, status=200) from None
+            log.info(
+                "%s: page of %s rows, %s so far%s",
+                *(function.name, f"{len(rows):,}", f"{paging.received_rows:,}", ", the last" * paging.finished),
+            )
             yield from rows
 
     @contextmanager
@@ -273,8 +276,7 @@ class OptimoveClient(AllFunctions):
             log.warning("%s: this account knows no %s; sent without it", function.name, UNIQUE_MESSAGE_ID)
             without = {name: value for name, value in bound.items() if name != UNIQUE_MESSAGE_ID}
             fetched = self._authorized(function, without)
-        repeated = fetched.times_sent > 1
-        self._remark(function, remarks.after(function, bound, fetched.answer, repeated=repeated))
+        self._remark(function, remarks.after(function, bound, fetched.answer, repeated=fetched.repeated))
         return fetched
 
     @staticmethod
@@ -295,10 +297,12 @@ class OptimoveClient(AllFunctions):
         token = self._session.token(deadline)
         try:
             return self._exchange(function, request, self._token_auth(token), deadline)
-        except protocol.SessionRefused:
-            token = self._session.renew(token, deadline)
+        except protocol.SessionRefused as refused:
+            repeated = refused.repeated
+        token = self._session.renew(token, deadline)
         try:
-            return self._exchange(function, request, self._token_auth(token), deadline)
+            fetched = self._exchange(function, request, self._token_auth(token), deadline)
+            return fetched._replace(repeated=repeated or fetched.repeated)
         except protocol.SessionRefused as refused:
             raise refused.error from None
 
@@ -311,44 +315,50 @@ class OptimoveClient(AllFunctions):
         judge: Judge = protocol.judge,
     ) -> Fetched:
         times_sent = 0
+        lost = False
 
         def read(outcome: HttpAnswer | ConnectionFailure) -> Fetched:
-            nonlocal times_sent
+            nonlocal times_sent, lost
             times_sent += 1
             refused: Exception | None = None
             try:
                 answer = judge(function, outcome, login_mode=self.settings.login_mode)
-            except (TryAgain, protocol.SessionRefused, OptimoveError) as error:
+            except TryAgain as error:
+                lost = lost or (outcome.sent if isinstance(outcome, ConnectionFailure) else outcome.status != 429)
+                refused = error
+            except (protocol.SessionRefused, OptimoveError) as error:
                 refused = error
             if refused is not None:
                 # Judged again without secrets, for what is raised: taken out later, a part of one could be left where
                 # a long text was cut off. And out of the except block, or the first error would hang on the second.
-                judge(function, self._without_secrets(outcome), login_mode=self.settings.login_mode)
+                shown = self._without_secrets(outcome) if isinstance(outcome, HttpAnswer) else outcome
+                judge(function, shown, login_mode=self.settings.login_mode)
                 raise refused
             assert isinstance(outcome, HttpAnswer)
             if outcome.status != 200:
                 # Customers' data and tokens do not belong in a log.
                 tells = function.answer == "nothing" or function.lane == "mail"
-                said = self._redact(protocol.explanation(outcome.body).text) if tells else ""
+                said = protocol.explanation(self._without_secrets(outcome).body).text if tells else ""
                 log.warning("%s: accepted with HTTP %d %s", function.name, outcome.status, said)
-            return Fetched(answer, outcome.body, times_sent)
+            return Fetched(answer, outcome.body, lost)
 
         gate = self._gates[function.lane]
         try:
             return self._http.exchange(request, read, name=function.name, auth=auth, deadline=deadline, gate=gate.slot)
         except protocol.SessionRefused as refused:
             refused.error.redact(self._redact)
+            refused.repeated = lost
             raise
         except OptimoveError as error:
             error.function = error.function or function.name
             error.redact(self._redact)
+            if times_sent > 1:
+                error.add(f"tried {times_sent} times")
             raise
 
-    def _without_secrets(self, outcome: HttpAnswer | ConnectionFailure) -> HttpAnswer | ConnectionFailure:
-        if isinstance(outcome, ConnectionFailure):
-            return outcome
-        body = self._redact(outcome.body.decode("utf-8", errors="replace")).encode()
-        return replace(outcome, body=body, reason=self._redact(outcome.reason))
+    def _without_secrets(self, answer: HttpAnswer) -> HttpAnswer:
+        body = self._redact(answer.body.decode("utf-8", errors="replace")).encode()
+        return replace(answer, body=body, reason=self._redact(answer.reason))
 
     def _login(self, deadline: float) -> str:
         function = catalogue()[protocol.LOGIN]
@@ -382,6 +392,12 @@ class OptimoveClient(AllFunctions):
                 parallel=MAIL_PARALLEL_CALLS if windows else None,
             ),
         }
+
+
+def _password_in(proxy: str) -> str | None:
+    """The password in a proxy's address, also in one that cannot be used."""
+    found = re.match(r"(?s)(?:[^:/]*://)?[^:]*:(.*)@", proxy)
+    return found[1] if found else None
 
 
 def _judge_login(function: Function, outcome: HttpAnswer | ConnectionFailure, *, login_mode: bool) -> Any:

@@ -19,13 +19,13 @@ class Paging:
     """The state of one paged read.
 
     :param page_size: rows asked for a page.
-    :param skipped: rows received so far.
+    :param received_rows: rows received so far.
     :param finished: whether the last page was received.
     :param unpaged: whether the server refused ``$top``, so that one call without it has to do.
     """
 
     page_size: int
-    skipped: int = 0
+    received_rows: int = 0
     finished: bool = False
     unpaged: bool = False
     _previous: bytes = field(default=b"", repr=False)
@@ -34,7 +34,7 @@ class Paging:
         """``$top`` and ``$skip`` of the next page."""
         if self.unpaged:
             return {}
-        return {"$top": self.page_size, **({"$skip": self.skipped} if self.skipped else {})}
+        return {"$top": self.page_size, **({"$skip": self.received_rows} if self.received_rows else {})}
 
     def received(self, rows: int, body: bytes) -> None:
         """Note a page.
@@ -54,8 +54,11 @@ class Paging:
             raise PagingIgnoredError(f"asked for {self.page_size:,} rows, received {rows:,}: the server ignores $top")
         digest = hashlib.blake2b(body, digest_size=16).digest()
         if rows and digest == self._previous:
-            raise PagingIgnoredError(f"the page after {self.skipped:,} rows repeats the one before: $skip is ignored")
+            raise PagingIgnoredError(
+                f"the page after {self.received_rows:,} rows repeats the one before: $skip is ignored"
+            )
         self._previous = digest
-        self.skipped += rows
+        self.received_rows += rows
+        # No account cuts pages to less than the server's default.
         # A page is only surely the last when neither $top nor the server's own page can have cut it.
         self.finished = rows < min(self.page_size, SERVER_PAGE)

@@ -38,6 +38,9 @@ class SessionRefused(Exception):
     :param error: what to raise when it does not.
     """
 
+    repeated = False
+    """Whether an attempt before this one may have taken effect."""
+
     def __init__(self, error: OptimoveError) -> None:
         # Not its text: what is redacted later must not stay readable here.
         super().__init__(error)

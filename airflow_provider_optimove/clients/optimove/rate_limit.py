@@ -98,8 +98,8 @@ def parse_rate_limit(text: str) -> tuple[Window, ...]:
             windows.append(Window(int(form[1]), float(form[2])))
         except ValueError as error:
             raise ValueError(
-                f"rate_limit {text!r}: expected calls/seconds, such as 50/10, several with commas "
-                f"(50/10,2000/3600), or nothing for no limit: {error}"
+                f"{text!r}: expected calls/seconds, such as 50/10, several with commas "
+                f"(50/10,2000/3600), or off for no limit: {error}"
             ) from None
     return tuple(windows)
 

@@ -86,7 +86,7 @@ def test_a_page_may_come_again_later() -> None:
     paging = Paging(2)
     for body in (b"[1,2]", b"[3,4]", b"[1,2]"):
         paging.received(2, body)
-    assert paging.skipped == 6
+    assert paging.received_rows == 6
 
 
 def test_a_server_that_ignores_skip_is_found_out_on_the_last_page_too() -> None:
