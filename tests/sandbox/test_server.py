@@ -357,6 +357,24 @@ def test_the_command_line(ending: signal.Signals) -> None:
     assert any(connection["host"] in line and "API server" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--port", "99999"], "'99999' is not a port"),
+        (["--port", "<taken>"], "choose another with --port"),
+        (["--rate-limit", "abc"], "'abc' is no limit; expected calls/seconds"),
+        (["--last-data-update", "yesterday"], "'yesterday' is not a date; expected YYYY-MM-DD"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong(sandbox: OptimoveSandbox, options: list[str], said: str) -> None:
+    given = [str(sandbox.port) if option == "<taken>" else option for option in options]
+    command = [sys.executable, "-m", "airflow_provider_optimove.sandbox", *given]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_importing_it_loads_neither_airflow_nor_requests() -> None:
     script = "import sys, airflow_provider_optimove.sandbox as s; print({'airflow', 'requests'} & set(sys.modules))"
 
