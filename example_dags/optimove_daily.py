@@ -59,26 +59,27 @@ def optimove_daily() -> None:
         rows = OptimoveHook().client.get_customer_execution_details_by_campaign(campaign_id=campaign_id)
         return {"campaign_id": campaign_id, "customers": len({row["CustomerID"] for row in rows})}
 
-    # On a day without campaigns nothing is mapped, and the run goes on with nothing.
+    # On a day without campaigns nothing is mapped, and the run goes on with nothing: no rows, on Airflow 2 even None.
     @task(trigger_rule="none_failed")
-    def follow_up_promotions(campaigns: list[dict[str, int]]) -> list[dict[str, str]]:
+    def follow_up_promotions(campaigns: list[dict[str, int]] | None) -> list[dict[str, str]]:
         """One promotion a campaign that reached somebody, for the campaign that follows it."""
         return [
             {
                 "PromoCode": f"FOLLOW-UP-{campaign['campaign_id']}",
                 "PromotionName": f"Follow-up of campaign {campaign['campaign_id']}",
             }
-            for campaign in campaigns
+            for campaign in campaigns or []
             if campaign["customers"]
         ]
 
     @task(trigger_rule="none_failed")
-    def summary(campaigns: list[dict[str, int]], added: dict[str, Any]) -> dict[str, int]:
+    def summary(campaigns: list[dict[str, int]] | None, added: dict[str, Any]) -> dict[str, int]:
         """What the run did, as numbers in one place."""
+        counts = list(campaigns or [])
         # A customer of two campaigns counts twice.
         result = {
-            "campaigns": len(campaigns),
-            "reached": sum(campaign["customers"] for campaign in campaigns),
+            "campaigns": len(counts),
+            "reached": sum(count["customers"] for count in counts),
             "promotions": added["rows"],
         }
         print("{campaigns} campaigns reached {reached} customers in all; {promotions} promotions".format(**result))

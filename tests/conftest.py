@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import datetime
 import importlib
+import ipaddress
 import os
 import shutil
 import subprocess
@@ -14,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 pytest_plugins = ["pytester"]
 
@@ -47,6 +52,36 @@ def remove_scratch() -> None:
     # A forked child ends here too.
     if os.getpid() == OWNER:
         shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate that nobody signed, with its key: of this machine, and of a host that is none."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    names = [
+        x509.DNSName("localhost"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        x509.DNSName("optimove.invalid"),
+    ]
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +156,9 @@ def run_dag(airflow_db: Path) -> Iterator[Callable[[str], DagRunResult]]:
         bag = bags.DagBag(str(dag_file))
         assert not bag.import_errors, bag.import_errors
         ((dag_id, dag),) = bag.dags.items()
+        for task in dag.tasks:
+            # A task that fails when it should not shall end the test, not wait for its retry.
+            task.retry_delay = datetime.timedelta(0)
         return DagRunResult(dag_id, dag.test())
 
     yield run

@@ -271,7 +271,7 @@ class OptimoveClient(AllFunctions):
         try:
             fetched = self._authorized(function, bound)
         except OptimoveBadRequestError as error:
-            if UNIQUE_MESSAGE_ID not in bound or error.status != 400 or UNIQUE_MESSAGE_ID not in error.message:
+            if UNIQUE_MESSAGE_ID not in bound or error.status != 400 or not _is_unknown_message_id(error.message):
                 raise
             log.warning("%s: this account knows no %s; sent without it", function.name, UNIQUE_MESSAGE_ID)
             without = {name: value for name, value in bound.items() if name != UNIQUE_MESSAGE_ID}
@@ -398,6 +398,13 @@ def _password_in(proxy: str) -> str | None:
     """The password in a proxy's address, also in one that cannot be used."""
     found = re.match(r"(?s)(?:[^:/]*://)?[^:]*:(.*)@", proxy)
     return found[1] if found else None
+
+
+def _is_unknown_message_id(message: str) -> bool:
+    """Whether a refusal means that the account does not know UniqueMessageID, and not that this one is taken or bad."""
+    said = message.lower()
+    of_this_value = re.search("already|duplicate|exist|used|unique message|too long|length|character", said)
+    return UNIQUE_MESSAGE_ID.lower() in said and not of_this_value
 
 
 def _judge_login(function: Function, outcome: HttpAnswer | ConnectionFailure, *, login_mode: bool) -> Any:

@@ -149,6 +149,9 @@ def _read(function: Function, answer: HttpAnswer) -> Any:
             _unexpected(function, answer, "an empty answer")
         return [] if kind == "rows" else None
     if not _fits(function, value):
+        if function.answer == "rows" and isinstance(value, list) and any(isinstance(row, dict) for row in value):
+            # Only the row that is none: the others are customers' data.
+            _unexpected(function, answer, str(next(row for row in value if not isinstance(row, dict))))
         _unexpected(function, answer, _described(function, answer))
     if isinstance(value, Mapping) and kind == "object" and "IsSuccess" in function.answer_shape.__annotations__:
         _refuse_failed_send(function, answer, value)

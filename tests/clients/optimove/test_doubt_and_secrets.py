@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import logging
 import os
@@ -21,9 +20,6 @@ import pytest
 import requests
 import requests_mock
 import urllib3
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from airflow_provider_optimove.clients.http import HttpAnswer, HttpSettings, Redactor
 from airflow_provider_optimove.clients.optimove import auth, remarks
@@ -111,31 +107,6 @@ def levels_and_texts(log: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
 
 
 # Writes behind a proxy
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of the host that nobody signed, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return path
 
 
 def hang_up(connection: socket.socket) -> None:
@@ -836,6 +807,9 @@ def test_an_account_that_knows_no_name_of_a_mail(
     [
         (NAMED_MAIL, {"status_code": 400, "text": "Invalid TemplateID"}),
         (NAMED_MAIL, {"status_code": 404, "text": "UniqueMessageID"}),
+        (NAMED_MAIL, {"status_code": 400, "text": "UniqueMessageID was already used"}),
+        (NAMED_MAIL, {"status_code": 400, "text": "UniqueMessageID is a duplicate"}),
+        (NAMED_MAIL, {"status_code": 400, "text": "UniqueMessageID is too long"}),
         (MAIL, {"status_code": 400, "text": "UniqueMessageID is required"}),
     ],
     ids=["another reason", "another status", "no name given"],
