@@ -812,7 +812,7 @@ def test_an_account_that_knows_no_name_of_a_mail(
         (NAMED_MAIL, {"status_code": 400, "text": "UniqueMessageID is too long"}),
         (MAIL, {"status_code": 400, "text": "UniqueMessageID is required"}),
     ],
-    ids=["another reason", "another status", "no name given"],
+    ids=["another reason", "another status", "used", "a duplicate", "too long", "no name given"],
 )
 def test_any_other_refusal_of_a_mail_is_final(
     api: requests_mock.Mocker, mail: dict[str, Any], refusal: dict[str, Any]
