@@ -21,6 +21,7 @@ import requests
 import requests_mock
 import urllib3
 
+from airflow_provider_optimove.clients import http
 from airflow_provider_optimove.clients.http import HttpAnswer, HttpSettings, Redactor
 from airflow_provider_optimove.clients.optimove import auth, remarks
 from airflow_provider_optimove.clients.optimove.arguments import bind, checked_rows
@@ -619,8 +620,10 @@ def test_urllib3_names_no_secret_of_a_listener(serve: LocalServers, urllib3_log:
 
 
 def test_what_urllib3_says_of_other_hosts_is_left_as_it_is(
-    serve: LocalServers, urllib3_log: pytest.LogCaptureFixture
+    serve: LocalServers, urllib3_log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Clients of other tests may live on, and be of this machine like the proxy here.
+    monkeypatch.setattr(http._quiet_urllib3, "_clients", {})
     client = client_of(f"http://{HOST}")
     server = serve()
     for name in ("http://elsewhere.invalid", f"http://not-{HOST}"):
