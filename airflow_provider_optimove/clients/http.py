@@ -34,6 +34,13 @@ USER_AGENT = f"airflow-provider-optimove/{__version__} (Python {platform.python_
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
 CHUNK = 1 << 20
+# Reasons of TLS errors that only come before a request can be sent.
+HANDSHAKE_FAILURES = {
+    "WRONG_VERSION_NUMBER",
+    "UNSUPPORTED_PROTOCOL",
+    "TLSV1_ALERT_PROTOCOL_VERSION",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE",
+}
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,12 @@ class Redactor:
         return text
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Nowhere: even unfollowed, requests would read a redirect's whole body and fail on a target that is no URL."""
+        return None
+
+
 class HttpClient:
     """Sends requests to one server over kept-alive connections.
 
@@ -165,7 +178,7 @@ class HttpClient:
         return self._connections
 
     def _new_session(self) -> requests.Session:
-        session = requests.Session()
+        session = _Session()
         session.headers.update(
             {"User-Agent": USER_AGENT, "Accept": "application/json", "Content-Type": "application/json"}
         )
@@ -270,6 +283,8 @@ class HttpClient:
         why = self.redact(_root_cause(error))
         if any(isinstance(cause, ssl.SSLError) and cause.library == "X509" for cause in causes):
             return ConnectionFailure(f"the request could not be sent: CA bundle: {why}", sent=False, passing=False)
+        if any(isinstance(cause, ssl.SSLError) and cause.reason in HANDSHAKE_FAILURES for cause in causes):
+            return ConnectionFailure(f"no encrypted connection to {self.host}: {why}", sent=False)
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
             return ConnectionFailure(
                 f"the certificate of {self.host} is not accepted: {why}", sent=False, passing=False

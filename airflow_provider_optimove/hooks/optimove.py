@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -95,7 +96,8 @@ class OptimoveHook(BaseHook):
     @cached_property
     def timezone(self) -> str | None:
         """Time zone of the account's dates, from the connection's extra ``timezone``; None when it has none."""
-        return self._connection.extra_dejson.get("timezone") or None
+        extra = self._connection.extra_dejson
+        return extra.get("timezone") or None if isinstance(extra, Mapping) else None
 
     def call(
         self, function: str, parameters: Mapping[str, Any] | None = None, /, *, body: Any = None, **keywords: Any
@@ -164,10 +166,6 @@ def settings_from_connection(connection: Connection) -> OptimoveSettings:
         raise OptimoveInputError(
             f"connection {connection.conn_id} is not valid", problems=["extra: expected an object"]
         )
-    if not isinstance(extra, Mapping):
-        raise OptimoveInputError(
-            f"connection {connection.conn_id} is not valid", problems=["extra: expected an object"]
-        )
     for name in _unknown_extras(connection):
         log.warning("Connection %s: extra %r has no meaning here and is ignored", connection.conn_id, name)
 
@@ -185,7 +183,8 @@ def settings_from_connection(connection: Connection) -> OptimoveSettings:
     no_proxies: dict[str, str] = {}
     proxies = read("proxies", no_proxies, _proxies)
     base_url = _base_url(connection, allow_http=allow_http, problems=problems)
-    if base_url.startswith("http://") and proxies and not allow_http:
+    proxied = {scheme.split("://")[0].lower() for scheme in proxies}
+    if base_url.startswith("http://") and proxied & {"http", "all"} and not allow_http:
         problems.append("extra proxies: plain http would send the credentials unencrypted to the proxy")
     user_name = (connection.login or "").strip() or None
     secret = connection.password or ""
@@ -193,6 +192,8 @@ def settings_from_connection(connection: Connection) -> OptimoveSettings:
         problems.append(
             "password: the password of the user is missing" if user_name else "password: the API key is missing"
         )
+    elif not _is_unicode(secret):
+        problems.append("password: holds half of a surrogate pair, which is no character")
     elif not user_name and not (secret.isascii() and secret.isprintable() and " " not in secret):
         problems.append("password: the API key holds blanks, line breaks or other characters no key has")
     read("timezone", None, _timezone)
@@ -233,14 +234,17 @@ def _base_url(connection: Connection, *, allow_http: bool, problems: list[str]) 
     try:
         parts = urlsplit(host if "://" in host else f"{schema}://{host}")
         port = parts.port or connection.port
-    except ValueError as error:
-        problems.append(f"host: {error}")
+    except ValueError:
+        # Not the error's own words: they hold parts of the host, and a password may have been put there.
+        problems.append("host: not an address; expected one like https://api5.optimove.net")
         return ""
     if parts.scheme not in ("http", "https"):
         problems.append("host, schema: expected https, or http")
     if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
         problems.append("host: expected only a server's name; credentials go into login and password")
         return ""
+    if not re.fullmatch(r"[A-Za-z0-9._:-]+", parts.hostname) or not 0 < (port or 1) < 65_536:
+        problems.append("host, port: not a server's name and a port")
     if parts.path.strip("/"):
         problems.append("host: expected no path; what stands before the functions' groups goes into extra api_path")
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
@@ -266,6 +270,14 @@ def _count(value: Any) -> int:
     if isinstance(value, bool) or not text.isdecimal():
         raise ValueError(f"expected a whole number of 0 or more, got {value!r}")
     return int(text)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _boolean(value: Any) -> bool:
@@ -302,7 +314,10 @@ def _proxies(value: Any) -> dict[str, str]:
 
 
 def _api_path(value: Any) -> str:
-    return str(value).strip().strip("/")
+    path = str(value).strip().strip("/")
+    if not re.fullmatch(r"[A-Za-z0-9._~/-]*", path):
+        raise ValueError(f"expected a path such as current, got {value!r}")
+    return path
 
 
 def _rate_limit(value: Any) -> str:

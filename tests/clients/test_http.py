@@ -300,9 +300,15 @@ def test_certificates_are_checked(serve: LocalServers, certificate: Path) -> Non
 
 def test_a_server_that_does_not_speak_tls(serve: LocalServers) -> None:
     failure = failure_of(serve().url.replace("http://", "https://"))
-    assert failure.passing
+    assert (failure.sent, failure.passing) == (False, True)
     assert "SSL" in failure.message
     assert "object at" not in failure.message
+
+
+def test_a_redirect_to_what_is_no_address_is_an_answer(serve: LocalServers) -> None:
+    answer = outcome_of(serve(serve.answering(302, b"moved", Location="http://[bad")).url)
+    assert isinstance(answer, HttpAnswer)
+    assert (answer.status, answer.body) == (302, b"moved")
 
 
 # Sending again

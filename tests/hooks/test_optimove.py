@@ -43,6 +43,7 @@ def connection(**fields: object) -> Connection:
         ({"host": "http://[::1]:8099"}, "http://[::1]:8099"),
         ({"host": "http://10.1.2.3", "extra": {"allow_http": True}}, "http://10.1.2.3"),
         ({"host": "http://10.1.2.3", "extra": {"allow_http": "true"}}, "http://10.1.2.3"),
+        ({"host": "http://localhost", "extra": {"proxies": {"https": "http://proxy.example.com"}}}, "http://localhost"),
     ],
 )
 def test_address(fields: dict[str, object], base_url: str) -> None:
@@ -77,6 +78,11 @@ def test_address(fields: dict[str, object], base_url: str) -> None:
         ({"host": "http://localhost", "extra": {"proxies": "http://proxy.example.com"}}, "unencrypted to the proxy"),
         ({"extra": {"verify": "flase"}}, "extra verify: expected true, false or the path of a CA bundle, got 'flase'"),
         ({"extra": ["read_timeout"]}, "extra: expected an object"),
+        ({"host": "two words"}, "not a server's name"),
+        ({"host": "api5.optimove.net", "port": 99999}, "not a server's name and a port"),
+        ({"host": "https://someone:hidden-word/half@api5.optimove.net"}, "host: not an address"),
+        ({"extra": {"api_path": "current?x"}}, "extra api_path: expected a path"),
+        ({"password": "half \ud800 a pair", "login": "someone"}, "half of a surrogate pair"),
         ({"extra": {"timezone": "Nowhere/Land"}}, "extra timezone"),
     ],
 )

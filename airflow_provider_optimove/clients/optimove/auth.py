@@ -374,7 +374,7 @@ class SharedSession:
                 raise _login_refused(state)
             # Not the whole wait at once: the token may come from elsewhere.
             pause = min(wait, STORE_REREAD_INTERVAL) + random.uniform(0.0, 0.02)
-            self._sleep(min(pause, ends - self._clock()))
+            self._sleep(max(0.001, min(pause, ends - self._clock())))
 
     def _log_in(self, rejected: str | None, deadline: float) -> tuple[str | None, LoginState]:
         """Log in unless another one did while this one waited for the lock: the token, or when to try again."""

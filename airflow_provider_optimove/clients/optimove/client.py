@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import html
+import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol
@@ -357,8 +359,15 @@ class OptimoveClient(AllFunctions):
             raise
 
     def _without_secrets(self, answer: HttpAnswer) -> HttpAnswer:
-        body = self._redact(answer.body.decode("utf-8", errors="replace")).encode()
-        return replace(answer, body=body, reason=self._redact(answer.reason))
+        text = answer.body.decode("utf-8", errors="replace").removeprefix("\ufeff")
+        with suppress(ValueError, RecursionError):
+            # Whatever was escaped, in the one form that is known to be redacted.
+            text = json.dumps(json.loads(text), ensure_ascii=False)
+        text = self._redact(text)
+        unescaped = html.unescape(text)
+        if self._redact(unescaped) != unescaped:
+            text = self._redact(unescaped)
+        return replace(answer, body=text.encode(errors="replace"), reason=self._redact(answer.reason))
 
     def _login(self, deadline: float) -> str:
         function = catalogue()[protocol.LOGIN]

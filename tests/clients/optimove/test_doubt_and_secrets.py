@@ -463,6 +463,24 @@ def test_no_part_of_a_key_is_left_at_the_cut(
         assert "x" * 1_000 in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda text: json.dumps(text).replace("+", "\\u002B"),
+        lambda text: f"<html><body>{text.replace('+', '&#43;')}</body></html>",
+    ],
+    ids=["JSON", "HTML"],
+)
+def test_no_part_of_an_escaped_key_is_left_at_the_cut(api: requests_mock.Mocker, form: Callable[[str], str]) -> None:
+    key = "fake+api+key+with+many+signs"
+    client = OptimoveClient(OptimoveSettings(HttpSettings(f"http://{HOST}", retry_limit=0), api_key=key, rate_limit=""))
+    for text in secrets_at_the_cut(key):
+        api.get(requests_mock.ANY, text=form(text), status_code=400)
+        with pytest.raises(OptimoveBadRequestError) as caught:
+            client.call("GetAllActions")
+        assert_no_part_of(key, str(caught.value))
+
+
 @pytest.mark.parametrize("form", ["JSON object", "HTML"])
 def test_no_part_of_a_key_is_left_at_the_cut_in_the_log(
     api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, form: str
@@ -717,6 +735,14 @@ def test_dropping_every_listener_is_said(
     for level, text in said:
         assert level == logging.WARNING
         assert "every listener of event type 11" in text
+
+
+def test_a_repetition_that_failed_for_nobody_is_no_news(
+    api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    api.post(requests_mock.ANY, [{"status_code": 503}, {"json": {"FailedCustomerIDs": []}}])
+    assert client_of().remove_customer_pii(customer_ids=["C1"]) == {"FailedCustomerIDs": []}
+    assert not warned_of_a_repetition(caplog)
 
 
 FAILED_IDS = {"json": {"FailedCustomerIDs": ["C1"]}}

@@ -544,7 +544,17 @@ def test_what_does_not_pass_is_not_tried_again(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("0", 0), ("17", 17), (" 17 ", 17), ("1.5", 1.5), ("soon", None), ("", None), ("-5", None)]
+    ("value", "seconds"),
+    [
+        ("0", 0),
+        ("17", 17),
+        (" 17 ", 17),
+        ("1.5", 1.5),
+        ("soon", None),
+        ("", None),
+        ("-5", None),
+        ("Wed, 99999999999 Oct 2020 07:28:00 GMT", None),
+    ],
 )
 def test_retry_after_in_seconds(value: str, seconds: float | None) -> None:
     assert retry_after(answer(429, Retry_After=value)) == seconds
