@@ -97,7 +97,14 @@ def test_a_bad_field_is_named_and_no_secret_shown(fields: dict[str, object], wor
 
 def test_a_password_that_is_no_text_is_named() -> None:
     # Airflow 2 cannot even keep one, so it comes from elsewhere.
-    fields = {"conn_id": "mine", "host": "a.example", "schema": None, "port": None, "login": "x", "extra_dejson": {}}
+    fields: dict[str, Any] = {
+        "conn_id": "mine",
+        "host": "a.example",
+        "schema": None,
+        "port": None,
+        "login": "x",
+        "extra_dejson": {},
+    }
     with pytest.raises(exceptions.OptimoveInputError, match="password: holds half of a surrogate pair"):
         settings_from_connection(SimpleNamespace(**fields, password="half \ud800 a pair"))  # type: ignore[arg-type]
 
