@@ -53,6 +53,14 @@ def field_behaviour(conn_type: str) -> dict[str, Any]:
     }
 
 
+def extra_fields(conn_type: str) -> frozenset[str]:
+    """The names of the extras that a connection of this type can have.
+
+    :param conn_type: a connection type of the provider.
+    """
+    return frozenset(_connection(conn_type)["conn-fields"])
+
+
 def _connection(conn_type: str) -> dict[str, Any]:
     connections: Any = get_provider_info()["connection-types"]
     return next(connection for connection in connections if connection["connection-type"] == conn_type)

@@ -24,7 +24,7 @@ from airflow_provider_optimove.exceptions import (
     OptimovePermissionError,
     OptimoveServerError,
 )
-from airflow_provider_optimove.hooks.connection_form import field_behaviour, form_widgets
+from airflow_provider_optimove.hooks.connection_form import extra_fields, field_behaviour, form_widgets
 from airflow_provider_optimove.hooks.task_errors import ending_the_task
 
 if TYPE_CHECKING:
@@ -34,20 +34,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-EXTRA_FIELDS = {
-    "api_path",
-    "connect_timeout",
-    "read_timeout",
-    "retry_limit",
-    "total_timeout",
-    "rate_limit",
-    "session_cache",
-    "timezone",
-    "listener_secret",
-    "allow_http",
-    "verify",
-    "proxies",
-}
+EXTRA_FIELDS = extra_fields("optimove")
 # A person waits in front of the connection form.
 TEST_TIMEOUT = 20.0
 

@@ -20,7 +20,6 @@ from airflow_provider_optimove.clients.optimove.functions.types import (
     Boolean,
     Format,
     Integer,
-    PageOptions,
     Rows,
     Text,
 )
@@ -254,20 +253,3 @@ def function(
         return method
 
     return declare
-
-
-__all__ = [
-    "Answer",
-    "AttributeOptions",
-    "Function",
-    "FunctionGroup",
-    "Lane",
-    "PageOptions",
-    "Parameter",
-    "Text",
-    "Verb",
-    "api_name",
-    "declared_functions",
-    "function",
-    "row_fields",
-]
