@@ -86,7 +86,7 @@ def test_names_of_the_sandbox_page_exist() -> None:
     faults = re.findall(r"`(\w+)(?:=[^`]*)?`", page.split("| `fail(function")[1].split("What was")[0])
     assert set(faults) == {field.name for field in dataclasses.fields(Fault)} - {"function"}
     sandbox = OptimoveSandbox()
-    switches = re.findall(r"`([\w.]+)(?:\[[^`]*)?`", page.split("What was written:")[1].replace("| Switch |", ""))
+    switches = re.findall(r"`([\w.]+)(?:[\[(][^`]*)?`", page.split("What was written:")[1].replace("| Switch |", ""))
     assert len(switches) > 5
     for switch in switches:
         owner, _, name = switch.rpartition(".")

@@ -33,6 +33,8 @@ class Account:
     * ``erased_customers``: ids
     * ``mails``: what was sent, with its ``SendID``
 
+    ``refused_rows`` (by function) and ``failing_mails`` are what is told of rows, by a value that they hold.
+
     Switches: ``refuse_unique_message_id``: whether SendTransactionalMail answers a UniqueMessageID with 400;
     ``attributes_as_text``: whether CustomerAttributes come as one string, joined with the delimiter.
 
@@ -65,6 +67,8 @@ class Account:
         self.preferences: dict[tuple[int, str | None], dict[str, int]] = {}
         self.erased_customers: set[str] = set()
         self.mails: list[dict[str, Any]] = []
+        self.refused_rows: dict[str, dict[str, str]] = {}
+        self.failing_mails: dict[str, str] = {}
         self.refuse_unique_message_id = False
         self.attributes_as_text = False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote, urlsplit
 
@@ -61,9 +61,12 @@ def answers(name: str) -> Callable[[Answer], Answer]:
 def answer(account: Account, name: str, request: Request) -> Any:
     """The answer to a call: JSON values, :class:`CustomerRows` or ``NOTHING``.
 
-    :raises Refused: for parameters that the account does not know.
+    :raises Refused: for parameters that the account does not know, and for rows that it is to refuse.
     """
     values = request.values
+    explanation = _said_of(request.rows, account.refused_rows.get(name, {}))
+    if explanation is not None:
+        raise Refused(explanation)
     attributes = [_attribute(account, name) for name in values.get("CustomerAttributes", ())]
     content = ANSWERS[name](account, values)
     if isinstance(content, CustomerRows):
@@ -73,6 +76,15 @@ def answer(account: Account, name: str, request: Request) -> Any:
         if "ChangedCustomerAttributes" in request.renamed:
             content = CustomerRows(tuple(Span(s.customers, _with_earlier_keys(s.fields)) for s in content.spans))
     return content
+
+
+def _said_of(rows: Sequence[Any], words: Mapping[str, str]) -> str | None:
+    """The words for the first row that is, or has in a field, a value that there are words for."""
+    for row in rows if words else ():
+        for value in row.values() if isinstance(row, dict) else (row,):
+            if (said := words.get(str(value))) is not None:
+                return said
+    return None
 
 
 def _with_earlier_keys(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -988,10 +1000,17 @@ def _send_transactional_mail(account: Account, values: Values) -> Any:
     if message is not None and any(mail.get("UniqueMessageID") == message for mail in account.mails):
         raise Refused("a mail with this UniqueMessageID was sent before", 409)
     if values["TemplateID"] not in MAIL_TEMPLATES:
-        return {"IsSuccess": False, "SendID": None, "Error": "Invalid template"}
+        return _mail_failure("Invalid template")
+    error = _said_of(values["Recipients"], account.failing_mails)
+    if error is not None:
+        return _mail_failure(error)
     send_id = FIRST_SEND_ID + len(account.mails)
     account.mails.append({"SendID": send_id, **values})
     return {"IsSuccess": True, "SendID": send_id, "Error": None}
+
+
+def _mail_failure(error: str) -> dict[str, Any]:
+    return {"IsSuccess": False, "SendID": None, "Error": error}
 
 
 @answers("GetTransactionalTemplateMetrics")

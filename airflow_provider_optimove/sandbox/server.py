@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from airflow_provider_optimove import __version__
-from airflow_provider_optimove.clients.optimove.functions import Function, catalogue
+from airflow_provider_optimove.clients.optimove.functions import Function, catalogue, names_without_case
 from airflow_provider_optimove.sandbox.account import Account
 from airflow_provider_optimove.sandbox.answers import NOTHING, answer
 from airflow_provider_optimove.sandbox.faults import Fault, Faults
@@ -198,6 +198,37 @@ class OptimoveSandbox(Account):
         self.faults.add(fault)
         return fault
 
+    def refuse_rows(self, function: str, value: str | int, explanation: str) -> None:
+        """Answer 400 to calls of a write function that hold a certain row; nothing of such a call takes effect.
+
+        :param function: Optimove's name in any letter case.
+        :param value: the row, or what it has in one of its fields; compared as text.
+        :param explanation: what the answer says. Of several bad rows the first one's is told.
+        """
+        name = _name_of_write(function)
+        with self.lock:
+            self.refused_rows.setdefault(name, {})[str(value)] = explanation
+
+    def fail_mails(self, value: str | int, error: str) -> None:
+        """Answer ``IsSuccess: false`` to mails with a certain recipient; none of the call's is sent.
+
+        :param value: what the recipient has in one of its fields, such as the address.
+        :param error: the answer's ``Error``.
+        """
+        with self.lock:
+            self.failing_mails[str(value)] = error
+
+    def forgive_rows(self, function: str | None = None) -> None:
+        """End :meth:`refuse_rows` and :meth:`fail_mails`, for one function or for all."""
+        name = None if function is None else _name_of_write(function)
+        with self.lock:
+            if name is None:
+                self.refused_rows.clear()
+            else:
+                self.refused_rows.pop(name, None)
+            if name in (None, "SendTransactionalMail"):
+                self.failing_mails.clear()
+
     def expire_tokens(self) -> None:
         """Expire all tokens that Login gave."""
         self.sessions.expire()
@@ -309,6 +340,13 @@ class OptimoveSandbox(Account):
                 return Reply(status, encode(error), reason=refused.reason)
             case _:
                 return Reply(status, refused.text.encode(), PLAIN, reason=refused.reason)
+
+
+def _name_of_write(name: str) -> str:
+    known = names_without_case().get(name.lower())
+    if known is None or catalogue()[known].rows is None:
+        raise ValueError(f"{name} is no function that takes rows")
+    return known
 
 
 def _with_fault(reply: Reply, fault: Fault) -> Reply:

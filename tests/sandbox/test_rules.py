@@ -369,3 +369,83 @@ def test_the_row_limit_can_be_lowered(sandbox: OptimoveSandbox, call: Any) -> No
     refused = call("UpdateCampaignInteractions", body)
     assert (refused.status, refused.text) == (400, "CustomerIDs has 10001 rows; one call takes at most 10000 rows")
     assert [recorded.rows for recorded in sandbox.calls] == [10_001, 10_001]
+
+
+# Rows that are refused
+
+PREFERENCE = {"ChannelID": 15, "CommunicationMode": 2}
+
+
+def test_a_call_with_a_refused_row_takes_no_effect(sandbox: OptimoveSandbox, call: Any) -> None:
+    sandbox.refuse_rows("setcustomerchannelpreference", "C2", "CustomerID C2 is unknown")
+    sandbox.refuse_rows("SetCustomerChannelPreference", 7, "CustomerID 7 is too short")
+    ids = ["C1", "7", "C2", "C3"]
+
+    refused = call("SetCustomerChannelPreference", {**PREFERENCE, "CustomerIDs": ids})
+    assert (refused.status, refused.text) == (400, "CustomerID 7 is too short")
+    assert sandbox.preferences == {}
+    assert call("SetCustomerChannelPreference", {**PREFERENCE, "CustomerIDs": ids[2:]}).text.startswith("CustomerID C2")
+    assert call("SetCustomerChannelPreference", {**PREFERENCE, "CustomerIDs": ["C1", "C3"]}).status == 200
+    assert sandbox.preferences == {(15, None): {"C1": 2, "C3": 2}}
+    assert [(made.rows, made.status) for made in sandbox.calls] == [(4, 400), (2, 400), (2, 200)]
+
+
+def test_a_row_is_refused_for_one_of_its_fields(sandbox: OptimoveSandbox, call: Any) -> None:
+    rows = [{"TemplateID": number, "TemplateName": f"T{number}"} for number in (8, 9)]
+    sandbox.refuse_rows("AddChannelTemplates", 9, "TemplateID 9 is taken")
+    sandbox.error_style = "object"
+
+    refused = call("AddChannelTemplates", rows, ChannelID=3)
+    assert refused.json == {"status": 400, "error": "Bad Request", "message": "TemplateID 9 is taken"}
+    assert 3 not in sandbox.channel_templates
+    assert call("AddChannelTemplates", rows[:1], ChannelID=3).status == 200
+    assert call("AddPromotions", [{"PromoCode": "9", "PromotionName": "Nine"}]).status == 200
+
+
+def test_refused_rows_are_forgiven(sandbox: OptimoveSandbox, call: Any) -> None:
+    for function in ("AddPromotions", "DeletePromotions"):
+        sandbox.refuse_rows(function, "A", "no such code")
+
+    sandbox.forgive_rows("addpromotions")
+    assert call("AddPromotions", [PROMOTION]).status == 200
+    assert call("DeletePromotions", [{"PromoCode": "A"}]).status == 400
+    sandbox.forgive_rows()
+    assert call("DeletePromotions", [{"PromoCode": "A"}]).status == 200
+
+
+@pytest.mark.parametrize("function", ["AddPromotion", "GetPromotions", "Login"])
+def test_only_functions_that_take_rows_can_refuse_them(sandbox: OptimoveSandbox, function: str) -> None:
+    words = f"{function} is no function that takes rows"
+    with pytest.raises(ValueError, match=words):
+        sandbox.refuse_rows(function, "A", "no")
+    with pytest.raises(ValueError, match=words):
+        sandbox.forgive_rows(function)
+
+
+def test_a_mail_fails_for_one_of_its_recipients(sandbox: OptimoveSandbox, call: Any) -> None:
+    recipients = [{"Email": f"{name}@example.com"} for name in ("ada", "mia")]
+    mail = {"TemplateID": 127, "Recipients": recipients, "UniqueMessageID": "once"}
+    sandbox.fail_mails("mia@example.com", "Blocked")
+
+    failed = call("SendTransactionalMail", mail)
+    assert (failed.status, failed.json) == (200, {"IsSuccess": False, "SendID": None, "Error": "Blocked"})
+    assert sandbox.mails == []
+    assert call("SendTransactionalMail", {**mail, "Recipients": recipients[:1]}).json["IsSuccess"]
+    sandbox.forgive_rows("SendTransactionalMail")
+    assert call("SendTransactionalMail", {**mail, "UniqueMessageID": "twice"}).json["IsSuccess"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (["a", 7], "row 2 of CustomerIDs must be a string, not 7"),
+        (["a", ""], "row 2 of CustomerIDs must not be empty"),
+        (["a", None], "row 2 of CustomerIDs must be a string, not null"),
+    ],
+)
+def test_an_id_that_is_wrong_is_named(call: Any, ids: list[Any], words: str) -> None:
+    assert call("RemoveCustomerPII", {"CustomerIDs": ids}).text == words
+
+
+def test_no_ids_are_no_harm(call: Any) -> None:
+    assert call("RemoveCustomerPII", {"CustomerIDs": []}).json == {"FailedCustomerIDs": []}
