@@ -6,6 +6,7 @@ import html
 import ipaddress
 import json
 import logging
+import math
 import os
 import platform
 import random
@@ -52,6 +53,7 @@ class HttpSettings:
     :param read_timeout: seconds the server may be silent.
     :param retry_limit: attempts after the first.
     :param total_timeout: seconds that one call may take with all its retries.
+    :param longest_wait: seconds that may pass before an attempt, for the rate limit or because the server asks for it.
     :param verify: whether to check certificates, or the path of a CA bundle.
     :param proxies: proxy addresses by scheme, as ``requests`` takes them.
     """
@@ -61,6 +63,7 @@ class HttpSettings:
     read_timeout: float = 300
     retry_limit: int = 4
     total_timeout: float = 1800
+    longest_wait: float = math.inf
     verify: bool | str = True
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -212,14 +215,15 @@ class HttpClient:
         """
         attempts = self.settings.retry_limit + 1
         for attempt in range(1, attempts + 1):
-            with gate(deadline):
+            with gate(min(deadline, time.monotonic() + self.settings.longest_wait)):
                 outcome = self._send(request, auth, deadline)
             try:
                 return judge(outcome)
             except TryAgain as again:
                 backoff = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (attempt - 1))
                 delay = backoff * random.uniform(0.5, 1) if again.after is None else again.after
-                if attempt == attempts or time.monotonic() + delay >= deadline:
+                too_long = delay > self.settings.longest_wait or time.monotonic() + delay >= deadline
+                if attempt == attempts or too_long:
                     raise again.error from None
                 log.warning(
                     "%s; trying %s again in %.1f s (attempt %d of %d)",

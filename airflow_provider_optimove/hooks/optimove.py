@@ -46,6 +46,7 @@ class OptimoveHook(BaseHook):
     rows, uncertain write) end the task that meets them at once.
 
     :param optimove_conn_id: the connection; nothing is read or sent before the first call.
+    :param longest_wait: seconds that a call may wait for the rate limit; None: as long as a call may take at all.
     """
 
     conn_name_attr = "optimove_conn_id"
@@ -53,9 +54,12 @@ class OptimoveHook(BaseHook):
     conn_type = "optimove"
     hook_name = "Optimove"
 
-    def __init__(self, optimove_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+    def __init__(
+        self, optimove_conn_id: str = default_conn_name, *, longest_wait: float | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.optimove_conn_id = optimove_conn_id
+        self._longest_wait = longest_wait
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -74,7 +78,9 @@ class OptimoveHook(BaseHook):
     @cached_property
     def client(self) -> OptimoveClient:
         """The client of the connection, with one typed method a function."""
-        return client_from_connection(self._connection, translate_error=ending_the_task)
+        return client_from_connection(
+            self._connection, translate_error=ending_the_task, longest_wait=self._longest_wait
+        )
 
     def get_conn(self) -> OptimoveClient:
         """The same as :attr:`client`."""
@@ -126,18 +132,24 @@ class OptimoveHook(BaseHook):
 
 
 def client_from_connection(
-    connection: Connection, *, translate_error: Callable[[OptimoveError], OptimoveError] = lambda error: error
+    connection: Connection,
+    *,
+    translate_error: Callable[[OptimoveError], OptimoveError] = lambda error: error,
+    longest_wait: float | None = None,
 ) -> OptimoveClient:
     """The client that a connection describes.
 
     :param connection: an Airflow connection of type ``optimove``.
     :param translate_error: applied to every error, also to those of the connection itself.
+    :param longest_wait: seconds that a call may wait for the rate limit; None: as long as a call may take at all.
     :raises OptimoveInputError: a field of the connection is missing or wrong.
     """
     try:
         settings = settings_from_connection(connection)
     except OptimoveInputError as error:
         raise translate_error(error) from None
+    if longest_wait is not None:
+        settings = replace(settings, http=replace(settings.http, longest_wait=longest_wait))
     return OptimoveClient(settings, translate_error=translate_error)
 
 

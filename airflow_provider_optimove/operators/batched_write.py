@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_optimove.exceptions import OptimoveInputError
+from airflow_provider_optimove.operators.row_report import RowReport
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_optimove.clients.optimove.batching import Batch, Plan
+    from airflow_provider_optimove.clients.optimove.bulk_write import Answered, BulkWrite, Outcome, RejectedRow
+    from airflow_provider_optimove.clients.optimove.functions import Function, Parameter
+    from airflow_provider_optimove.clients.optimove.rows import Grouping, Objects, RowChecker, Stretch
     from airflow_provider_optimove.hooks.optimove import OptimoveHook
+
+LONGEST_RATE_LIMIT_WAIT = 300
+"""Seconds that a batch waits for the rate limit before the task gives its worker back."""
+
+# Rows of a list that are checked together: what they hold then stays in the processor's cache.
+STRETCH = 2_000
 
 
 class RowsValue(Sequence[Any]):
@@ -55,89 +71,292 @@ class RowsField:
         instance.__dict__[self._name] = RowsValue(value) if isinstance(value, (list, tuple)) else value
 
 
+class RowList:
+    """Rows in memory, as they are checked: a stretch at a time, as often as needed.
+
+    :param rows: the rows.
+    """
+
+    def __init__(self, rows: Iterable[Any]) -> None:
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[Objects]:
+        from airflow_provider_optimove.clients.optimove.rows import Objects
+
+        remaining = iter(self._rows)
+        while stretch := list(islice(remaining, STRETCH)):
+            yield Objects(stretch)
+
+
 class OptimoveBatchedWriteOperator(BaseOperator):
     """Base of the operators that send rows with one write function.
 
-    All rows are checked before the first batch leaves.
+    All rows are checked before the first batch leaves. On Airflow 3.3 and later the task remembers what Optimove
+    confirmed: a retry, also after its worker was killed, goes on from there. Rows that were on their way at that
+    moment are in doubt: a function that may count twice what it gets twice does not send them again by itself.
 
     :param optimove_conn_id: the connection.
     :param batch_size: rows a call; None for the documented maximum.
-    :returns: ``{"function", "rows", "batches", "calls", "rejected", "resumed_rows"}``.
+    :param durable: remember between tries what was confirmed.
+    :param on_uncertain: whether a function that is not harmless to repeat stops (``fail``) at rows that may or may not
+        have arrived, or sends them again (``resend``).
+    :param on_rejected: whether a batch that Optimove refuses ends the task (``fail``), or its bad rows are found and
+        the others delivered (``isolate``).
+    :param rejected_path: file for the bad rows, as JSON Lines with ``row`` (number), ``explanation`` and ``data``;
+        needed to isolate.
+    :param fail_on_rejected: whether the task fails at the end when rows were rejected.
+    :param max_rejected: bad rows at which it stops: then the arguments are wrong rather than the rows.
+    :param object_storage_conn_id: connection of the object storage, where paths need one.
     """
 
     function: ClassVar[str]
-    template_fields: Sequence[str] = ("optimove_conn_id",)
+    template_fields: Sequence[str] = ("optimove_conn_id", "rejected_path", "object_storage_conn_id")
     ui_color = "#e3f2fd"
 
     def __init__(
-        self, *, optimove_conn_id: str = "optimove_default", batch_size: int | None = None, **kwargs: Any
+        self,
+        *,
+        optimove_conn_id: str = "optimove_default",
+        batch_size: int | None = None,
+        durable: bool = True,
+        on_uncertain: Literal["fail", "resend"] = "fail",
+        on_rejected: Literal["fail", "isolate"] = "fail",
+        rejected_path: str | None = None,
+        fail_on_rejected: bool = True,
+        max_rejected: int = 100,
+        object_storage_conn_id: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        _check_choices(
+            on_uncertain=(on_uncertain, ("fail", "resend")),
+            on_rejected=(on_rejected, ("fail", "isolate")),
+            max_rejected=(max_rejected, range(1, sys.maxsize)),
+        )
         self.optimove_conn_id = optimove_conn_id
         self.batch_size = batch_size
+        self.durable = durable
+        self.on_uncertain = on_uncertain
+        self.on_rejected = on_rejected
+        self.rejected_path = rejected_path
+        self.fail_on_rejected = fail_on_rejected
+        self.max_rejected = max_rejected
+        self.object_storage_conn_id = object_storage_conn_id
 
     @cached_property
     def hook(self) -> OptimoveHook:
         """The hook of the connection."""
         from airflow_provider_optimove.hooks.optimove import OptimoveHook
 
-        return OptimoveHook(self.optimove_conn_id)
+        return OptimoveHook(self.optimove_conn_id, longest_wait=LONGEST_RATE_LIMIT_WAIT)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the rows and send them."""
         from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
 
         with permanent_errors_end_the_task():
-            return self._send()
+            summary = self._write(context)
+        for outlet in self.outlets or ():
+            if hasattr(outlet, "uri"):
+                context["outlet_events"][outlet].extra.update(summary)
+        return summary
 
-    def _send(self) -> dict[str, Any]:
-        from airflow_provider_optimove.clients.optimove.arguments import checked_rows, find_function
-        from airflow_provider_optimove.clients.optimove.batching import batch_size_of, batches
-        from airflow_provider_optimove.exceptions import OptimoveError
+    def rows_field(self) -> str:
+        """The argument that holds the rows."""
+        return self.declared.rows or ""
 
-        function = find_function(self.function)
-        fields = {parameter.python_name for parameter in function.own_parameters}
-        arguments = {name: getattr(self, name) for name in fields - {function.rows}}
-        size = batch_size_of(function, self.batch_size)
-        rows = checked_rows(function, self._rows(function.rows or ""))
-        total = len(rows)
-        self.log.info("%s: %s in batches of at most %s", function.name, RowsValue(rows), f"{size:,}")
-        sent = batch_count = 0
-        calls_before = self.hook.client.calls_made
-        for batch in batches(rows, size):
-            try:
-                self.hook.call(function.name, {**arguments, str(function.rows): batch})
-            except OptimoveError:
-                self.log.error(
-                    "%s failed on rows %d to %d of %d: the %d before them were accepted, those after them not sent",
-                    *(function.name, sent + 1, sent + len(batch), total, sent),
-                )
-                raise
-            sent += len(batch)
-            batch_count += 1
-            self.log.info("%s: %s of %s rows sent", function.name, f"{sent:,}", f"{total:,}")
-        return {
-            "function": function.name,
-            "rows": sent,
-            "batches": batch_count,
-            "calls": self.hook.client.calls_made - calls_before,
-            "rejected": total - sent,
-            "resumed_rows": 0,
-        }
+    def fields_of_rows(self) -> Mapping[str, Parameter]:
+        """The parameters that each row brings itself, by Optimove's names; the others are arguments of the task."""
+        return {}
 
-    def _rows(self, field: str) -> Sequence[Any]:
-        from airflow_provider_optimove.exceptions import OptimoveInputError
+    def defaults(self) -> Mapping[str, Any]:
+        """What stands for arguments that were not given, where it is another at each try."""
+        return {}
 
-        value = getattr(self, field)
-        if isinstance(value, str):
-            problem = (
-                f"{field}: expected a list of rows, got text. Pass the list or the upstream task's output; where a"
-                " template gives the rows, set render_template_as_native_obj=True on the DAG"
+    def answered(self, answered: Answered) -> int:
+        """Look at Optimove's answer to a call; returns how many rows it names as failed."""
+        return 0
+
+    def start_reports(self, failed: int) -> None:
+        """Get ready for the answers, after so many failed rows in earlier tries."""
+
+    def summary_of_answers(self, outcome: Outcome) -> Mapping[str, Any]:
+        """What the answers add to the summary."""
+        return {}
+
+    @cached_property
+    def declared(self) -> Function:
+        from airflow_provider_optimove.clients.optimove.arguments import find_function
+
+        return find_function(self.function)
+
+    def _write(self, context: Context) -> dict[str, Any]:
+        from airflow_provider_optimove.clients.optimove.batching import batch_size_of, plan_batches
+
+        if self.on_rejected == "isolate" and not self.rejected_path:
+            raise self.not_valid("rejected_path: needed with on_rejected='isolate'; the bad rows are written there")
+        size = batch_size_of(self.declared, self.batch_size)
+        arguments = self._arguments()
+        source = self._source()
+        check = self._check(arguments)
+        with plan_batches(self.declared, source, check, size, source=self.rows_field()) as plan:
+            self.log.info(
+                *("%s: %s rows in %s batches of at most %s", self.function),
+                *(f"{plan.rows:,}", f"{len(plan):,}", f"{size:,}"),
             )
-        elif isinstance(value, Sequence) and not isinstance(value, bytes):
-            return value
+            calls_before = self.hook.client.calls_made
+            write = self._bulk_write(context, plan, arguments, lambda batch: _numbers(batch, source, check))
+            outcome = write.run()
+        summary = {
+            "function": self.function,
+            "rows": outcome.accepted,
+            "batches": len(plan),
+            "calls": self.hook.client.calls_made - calls_before,
+            "rejected": outcome.rejected,
+            "resumed_rows": outcome.resumed,
+            **self.summary_of_answers(outcome),
+        }
+        if outcome.rejected:
+            self._end_with_rejected_rows(write, outcome)
+        return summary
+
+    def _bulk_write(
+        self,
+        context: Context,
+        plan: Plan,
+        arguments: Mapping[str, Any],
+        row_numbers: Callable[[Batch], Sequence[int] | None],
+    ) -> BulkWrite:
+        from airflow_provider_optimove.clients.optimove.arguments import bind
+        from airflow_provider_optimove.clients.optimove.bulk_write import BulkWrite, WritePolicy
+        from airflow_provider_optimove.operators.task_journal import journal_of
+
+        journal = journal_of(context) if self.durable else None
+        task_instance = context.get("ti")
+        defaults = {name: value for name, value in self.defaults().items() if getattr(self, name) is None}
+        return BulkWrite(
+            self.hook.client,
+            plan,
+            {**arguments, **bind(self.declared, keywords=defaults, later=self.declared.parameters)},
+            fingerprint=plan.fingerprint(arguments),
+            journal=journal,
+            reports=_Reports(self),
+            policy=WritePolicy(
+                resend=self.on_uncertain == "resend",
+                isolate=self.on_rejected == "isolate",
+                max_rejected=self.max_rejected,
+                earlier_tries=task_instance is not None and task_instance.try_number > 1,
+            ),
+            row_numbers=row_numbers,
+            log=self.log,
+        )
+
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments of all calls, checked."""
+        from airflow_provider_optimove.clients.optimove.arguments import bind
+
+        own = [p for p in self.declared.own_parameters if p.python_name != self.declared.rows]
+        given = {p.python_name: getattr(self, p.python_name, None) for p in own}
+        with_rows = {p.name for p in self.declared.own_parameters if p.python_name == self.declared.rows}
+        by_default = {p.name for p in own if p.python_name in self.defaults()}
+        return bind(self.declared, keywords=given, later=with_rows | by_default | set(self.fields_of_rows()))
+
+    def _check(self, arguments: Mapping[str, Any]) -> RowChecker | Grouping:
+        from airflow_provider_optimove.clients.optimove.rows import Grouping, RowChecker, row_shape
+
+        shape = row_shape(self.declared)
+        if shared := self.fields_of_rows():
+            (value,) = shape.fields.values()
+            return Grouping(value, shared, elsewhere=set(arguments))
+        return RowChecker(shape)
+
+    def _source(self) -> Iterable[Stretch]:
+        from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+        from airflow_provider_optimove.operators.row_files import ENDINGS, RowFile, is_path
+
+        field = self.rows_field()
+        value = getattr(self, field)
+        if isinstance(value, (os.PathLike, ObjectStoragePath)):
+            value = str(value)
+        if isinstance(value, str) and is_path(value):
+            return RowFile(value, self.object_storage_conn_id)
+        if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+            return RowList(value)
+        if isinstance(value, str):
+            raise self.not_valid(
+                f"{field}: expected a list of rows or a path that ends in {', '.join(ENDINGS)}, got text. Pass the list"
+                " or the upstream task's output; where a template gives the rows, set"
+                " render_template_as_native_obj=True on the DAG"
+            )
+        hint = "; in expand(), too, each task takes a list" if isinstance(value, Mapping) else ""
+        raise self.not_valid(
+            f"{field}: expected a list of rows or the path of a file, got {type(value).__name__}{hint}"
+        )
+
+    def not_valid(self, problem: str) -> OptimoveInputError:
+        return OptimoveInputError("the arguments are not valid", function=self.function, problems=[problem])
+
+    def _end_with_rejected_rows(self, write: BulkWrite, outcome: Outcome) -> None:
+        from airflow_provider_optimove.exceptions import OptimoveRejectedRowsError
+
+        said = f"{outcome.rejected:,} rows were rejected; they are in {self.rejected_path}"
+        if not self.fail_on_rejected:
+            self.log.warning("%s: %s", self.function, said)
+            write.forget()
+            return
+        again = "cleared, the task sends all rows again"
+        if self.declared.repeatable:
+            write.forget()
         else:
-            problem = f"{field}: expected a list of rows, got {type(value).__name__}"
-            if isinstance(value, Mapping):
-                problem += "; in expand(), too, each task takes a list"
-        raise OptimoveInputError("the arguments are not valid", function=self.function, problems=[problem])
+            again = "cleared, the task does not send them again; give the mended rows to a new one"
+        raise OptimoveRejectedRowsError(
+            f"{said}. The other {outcome.accepted:,} were accepted; {again}", function=self.function
+        )
+
+
+class _Reports:
+    """Passes on what becomes of rows: to the file of rejected ones, and to the operator."""
+
+    def __init__(self, operator: OptimoveBatchedWriteOperator) -> None:
+        self._operator = operator
+        self._rejected: RowReport | None = None
+
+    def start(self, rejected: int, failed: int) -> None:
+        if self._operator.on_rejected == "isolate":
+            self._rejected = RowReport(self._operator.rejected_path or "", self._operator.object_storage_conn_id)
+            self._rejected.start(rejected)
+        self._operator.start_reports(failed)
+
+    def rejected(self, row: RejectedRow) -> None:
+        import msgspec
+
+        if self._rejected is not None:
+            data = msgspec.json.decode(row.row)
+            if row.shared:
+                data = {"CustomerID": data, **row.shared}
+            self._rejected.add([{"row": row.number, "explanation": row.explanation, "data": data}])
+
+    def answered(self, answered: Answered) -> int:
+        return self._operator.answered(answered)
+
+
+def _numbers(batch: Batch, source: Iterable[Stretch], check: RowChecker | Grouping) -> Sequence[int] | None:
+    from airflow_provider_optimove.clients.optimove.batching import row_numbers
+    from airflow_provider_optimove.clients.optimove.rows import BadRows
+
+    try:
+        numbers = row_numbers(batch, source, check)
+    except (OSError, OptimoveInputError, BadRows):
+        return None
+    return numbers if len(numbers) == batch.count else None
+
+
+def _check_choices(**choices: tuple[Any, Collection[Any]]) -> None:
+    problems = []
+    for name, (value, allowed) in choices.items():
+        if isinstance(value, bool) or value not in allowed:
+            among = "a whole number of 1 or more" if isinstance(allowed, range) else " or ".join(map(repr, allowed))
+            problems.append(f"{name}: expected {among}, got {value!r}")
+    if problems:
+        raise OptimoveInputError("the arguments are not valid", problems=problems)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -87,9 +86,9 @@ def test_many_bad_rows_show_twenty_and_their_number(optimove_sandbox: OptimoveSa
     ("rows", "problem"),
     [
         ("[{'PromoCode': 'P1', 'PromotionName': 'x'}]", "render_template_as_native_obj"),
-        (None, "expected a list of rows, got NoneType"),
-        ({"PromoCode": "P1"}, "expected a list of rows, got dict"),
-        (5, "expected a list of rows, got int"),
+        (None, "expected a list of rows or the path of a file, got NoneType"),
+        ({"PromoCode": "P1"}, "expected a list of rows or the path of a file, got dict"),
+        (5, "expected a list of rows or the path of a file, got int"),
     ],
 )
 def test_what_is_no_list_is_refused(optimove_sandbox: OptimoveSandbox, rows: Any, problem: str) -> None:
@@ -111,14 +110,13 @@ def test_row_keys_in_any_case(optimove_sandbox: OptimoveSandbox) -> None:
 
 
 def test_a_refused_batch_says_what_was_sent(
-    optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    optimove_sandbox: OptimoveSandbox,
 ) -> None:
-    monkeypatch.setattr(OptimoveAddPromotionsOperator, "log", logging.getLogger("tests.operator"))
     optimove_sandbox.fail("AddPromotions", status=400, body="Promo code is too long", after=1)
     with pytest.raises(exceptions.OptimoveBadRequestError) as caught:
         operator(promotions(250)).execute({})
     assert "Promo code is too long" in str(caught.value)
-    assert "failed on rows 101 to 200 of 250: the 100 before them were accepted" in caplog.text
+    assert "on rows 101 to 200; 100 of 250 rows were accepted before; nothing after them was sent" in str(caught.value)
     assert len(optimove_sandbox.promotions) == 100
 
 

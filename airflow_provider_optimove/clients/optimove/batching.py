@@ -1,18 +1,39 @@
-"""Cutting the rows of a write into calls."""
+"""Cutting the rows of a write into calls.
+
+All rows are checked and cut before the first call is made. What is cut is kept in a temporary file, so that what is
+sent is what was checked, whatever becomes of the input meanwhile, and memory does not grow with the input.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Any
+
+import msgspec
 
 from airflow_provider_optimove.clients.optimove.functions import Function
-from airflow_provider_optimove.exceptions import OptimoveInputError
-
-T = TypeVar("T")
+from airflow_provider_optimove.clients.optimove.rows import (
+    BadColumns,
+    BadRows,
+    Grouping,
+    RowChecker,
+    Shared,
+    Stretch,
+)
+from airflow_provider_optimove.exceptions import MOST_PROBLEMS_SHOWN, OptimoveInputError
 
 # UpdateCampaignMetrics is the only write without a documented limit; this is our choice for it.
 UNLIMITED_BATCH = 100
+# Bounds of what waits for its batch to be full, about 15 bytes a row.
+MOST_WAITING_ROWS = 2_000_000
+MOST_WAITING_GROUPS = 10_000
+# Plans below this size never touch the disk.
+IN_MEMORY = 8 << 20
 
 
 def batch_size_of(function: Function, wanted: int | None) -> int:
@@ -35,8 +56,187 @@ def batch_size_of(function: Function, wanted: int | None) -> int:
     return wanted
 
 
-def batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The rows in lists of ``size``; the last may be shorter."""
-    remaining = iter(rows)
-    while batch := list(islice(remaining, size)):
-        yield batch
+class Batch(msgspec.Struct, frozen=True):
+    """Rows of one call.
+
+    :param shared: the arguments that these rows have in common, by Optimove's names.
+    :param before: how many rows with the same ``shared`` come before these in the input.
+    :param count: number of rows.
+    :param content: the rows as a JSON array.
+    """
+
+    shared: dict[str, Any]
+    before: int
+    count: int
+    content: bytes
+
+    def rows(self) -> list[msgspec.Raw]:
+        """Each row as JSON."""
+        return msgspec.json.decode(self.content, type=list[msgspec.Raw])
+
+
+class Plan:
+    """The batches of a write, in the order in which they are sent: a pure function of input and arguments.
+
+    :param function: the function that takes the rows.
+    """
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.rows = 0
+        self._places: list[tuple[int, int]] = []
+        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed with the plan
+        self._content = hashlib.sha256()
+
+    def __enter__(self) -> Plan:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the temporary file."""
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, number: int) -> Batch:
+        start, length = self._places[number]
+        self._file.seek(start)
+        return msgspec.msgpack.decode(self._file.read(length), type=Batch)
+
+    def append(self, batch: Batch) -> None:
+        """Add a batch."""
+        record = msgspec.msgpack.encode(batch)
+        self._content.update(record)
+        self._places.append((self._file.seek(0, os.SEEK_END), self._file.write(record)))
+        self.rows += batch.count
+
+    def fingerprint(self, arguments: Mapping[str, Any]) -> str:
+        """What tells this plan from any other: a digest of every batch and of the arguments of all calls."""
+        content = self._content.copy()
+        content.update(msgspec.json.encode([self.function.name, arguments], order="sorted"))
+        return content.hexdigest()
+
+
+def plan_batches(
+    function: Function, stretches: Iterable[Stretch], check: RowChecker | Grouping, size: int, *, source: str = "rows"
+) -> Plan:
+    """Check rows and cut them into batches.
+
+    Rows of one call have the same arguments. Rows that differ in them are sorted into as few calls as the memory
+    allows: when too many wait for their batches, the fullest leaves.
+
+    :param function: the function that takes the rows.
+    :param stretches: the rows.
+    :param check: what they must be.
+    :param size: rows a batch.
+    :param source: what the rows are called in an error.
+    :raises OptimoveInputError: naming the bad rows by number, up to 20 of them; the whole input was looked at.
+    """
+    plan = Plan(function)
+    try:
+        _Planner(plan, check, size, source).plan_all(stretches)
+    except BaseException:
+        plan.close()
+        raise
+    return plan
+
+
+def row_numbers(batch: Batch, stretches: Iterable[Stretch], check: RowChecker | Grouping) -> Sequence[int]:
+    """The numbers of a batch's rows in the input, which is read again for that.
+
+    :param batch: a batch that was cut from this input.
+    :param stretches: the input.
+    :param check: what its rows were checked with.
+    """
+    if not batch.shared:
+        return range(batch.before + 1, batch.before + batch.count + 1)
+    shared = tuple(batch.shared.items())
+    alike = (
+        number
+        for number, found in enumerate((found for stretch in stretches for found in check.shared_of(stretch)), 1)
+        if found == shared
+    )
+    return list(islice(alike, batch.before, batch.before + batch.count))
+
+
+class _Waiting:
+    """Rows that wait for their batch to be full."""
+
+    def __init__(self, before: int) -> None:
+        self.before = before
+        self.count = 0
+        self.parts: list[bytes] = []
+
+
+class _Planner:
+    def __init__(self, plan: Plan, check: RowChecker | Grouping, size: int, source: str) -> None:
+        self._plan = plan
+        self._check = check
+        self._size = size
+        self._source = source
+        self._waiting: dict[Shared, _Waiting] = {}
+        self._rows_waiting = 0
+        self._planned: Counter[Shared] = Counter()
+        self._rows_read = 0
+        self._bad = 0
+        self._problems: list[str] = []
+
+    def plan_all(self, stretches: Iterable[Stretch]) -> None:
+        for stretch in stretches:
+            if len(stretch):
+                self._read(stretch)
+                self._rows_read += len(stretch)
+        if self._bad:
+            raise OptimoveInputError(
+                f"{self._bad:,} of {self._rows_read:,} rows {'is' if self._bad == 1 else 'are'} not valid",
+                function=self._plan.function.name,
+                problems=self._problems,
+                count=self._bad,
+            )
+        for shared in list(self._waiting):
+            self._leave(shared)
+
+    def _read(self, stretch: Stretch) -> None:
+        try:
+            self._check.take(stretch)
+        except BadRows as bad:
+            self._bad += len(bad.problems)
+            for position, problem in bad.problems[: MOST_PROBLEMS_SHOWN - len(self._problems)]:
+                self._problems.append(f"row {self._rows_read + position + 1:,}: {problem}")
+        except BadColumns as bad:
+            raise OptimoveInputError(
+                f"the columns of {self._source} do not fit",
+                function=self._plan.function.name,
+                problems=bad.problems,
+            ) from None
+        for shared, rows in self._check.taken.items():
+            # After a bad row nothing will be sent; the rest is read for what else is wrong.
+            if rows and not self._bad:
+                self._add(shared, rows)
+            rows.clear()
+        while self._rows_waiting > MOST_WAITING_ROWS or len(self._waiting) > MOST_WAITING_GROUPS:
+            self._leave(max(self._waiting, key=lambda shared: self._waiting[shared].count))
+
+    def _add(self, shared: Shared, rows: list[Any]) -> None:
+        while rows:
+            waiting = self._waiting.get(shared)
+            if waiting is None:
+                waiting = self._waiting[shared] = _Waiting(self._planned[shared])
+            room = self._size - waiting.count
+            fitting, rows = (rows, []) if len(rows) <= room else (rows[:room], rows[room:])
+            # At once, as long as the rows are at hand: later they would have to be fetched from all over the memory.
+            waiting.parts.append(msgspec.json.encode(fitting)[1:-1])
+            waiting.count += len(fitting)
+            self._rows_waiting += len(fitting)
+            if waiting.count == self._size:
+                self._leave(shared)
+
+    def _leave(self, shared: Shared) -> None:
+        waiting = self._waiting.pop(shared)
+        content = b"[" + b",".join(waiting.parts) + b"]"
+        self._plan.append(Batch(dict(shared), waiting.before, waiting.count, content))
+        self._rows_waiting -= waiting.count
+        self._planned[shared] += waiting.count

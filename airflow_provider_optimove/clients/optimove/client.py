@@ -168,6 +168,15 @@ class OptimoveClient(AllFunctions):
                 return list(self._pages_of_rows(declared, bound, DEFAULT_PAGE))
             return self._fetch(declared, bound).answer
 
+    def send(self, function: Function, bound: Mapping[str, Any]) -> Fetched:
+        """Make one call of a write whose arguments were checked before.
+
+        :param function: its declaration; what it says of repeating holds for this call.
+        :param bound: values by Optimove's names, as :func:`arguments.bind` returns them; rows may be encoded already.
+        """
+        with self._translated():
+            return self._fetch(function, bound)
+
     def rows(
         self,
         function: str,

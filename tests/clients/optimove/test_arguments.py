@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import pendulum
 import pytest
 
-from airflow_provider_optimove.clients.optimove.arguments import bind, checked_rows, checked_value, find_function
-from airflow_provider_optimove.clients.optimove.functions import catalogue
+from airflow_provider_optimove.clients.optimove.arguments import bind, checked_value, find_function
+from airflow_provider_optimove.clients.optimove.batching import plan_batches
+from airflow_provider_optimove.clients.optimove.functions import Function, catalogue
 from airflow_provider_optimove.clients.optimove.functions.types import Integer
+from airflow_provider_optimove.clients.optimove.rows import Objects, RowChecker, row_shape
 from airflow_provider_optimove.exceptions import OptimoveInputError, OptimoveUnknownFunctionError
 
 CAMPAIGN = {"CampaignID": 221}
@@ -447,7 +450,7 @@ BAD_ROWS = {
     ),
     "no object": ("AddPromotions", "WB23", "expected an object with PromoCode, PromotionName, got 'WB23'"),
     "list": ("AddPromotions", ["WB23", "Welcome"], "expected an object with PromoCode, PromotionName, got list"),
-    "bare value": ("RemoveCustomerPII", {"CustomerID": "A1"}, "expected text, got dict"),
+    "bare value": ("RemoveCustomerPII", {"Customer": "A1"}, "CustomerID: missing"),
     "tag without value": (
         "SendTransactionalMail",
         {"Email": "v@example.com", "Personalizations": [{"Tag": "[%A%]"}]},
@@ -463,12 +466,17 @@ GOOD_ROWS: dict[str, Any] = {
 }
 
 
+def checked_rows(function: Function, rows: list[Any]) -> Any:
+    with plan_batches(function, [Objects(rows)], RowChecker(row_shape(function)), 100) as plan:
+        return [json.loads(bytes(row)) for number in range(len(plan)) for row in plan[number].rows()]
+
+
 @pytest.mark.parametrize(("name", "row", "expected"), BAD_ROWS.values(), ids=BAD_ROWS)
 def test_bad_rows(name: str, row: Any, expected: str) -> None:
     with pytest.raises(OptimoveInputError) as caught:
-        checked_rows(catalogue()[name], [GOOD_ROWS[name], GOOD_ROWS[name], row], first_row=101)
+        checked_rows(catalogue()[name], [GOOD_ROWS[name], GOOD_ROWS[name], row])
     (problem,) = caught.value.problems
-    assert problem.startswith(f"row 103: {expected}")
+    assert problem.startswith(f"row 3: {expected}")
     assert caught.value.function == name
     assert "1 of 3 rows is not valid" in str(caught.value)
 

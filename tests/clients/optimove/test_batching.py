@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from typing import Any
 
 import pytest
 
-from airflow_provider_optimove.clients.optimove.batching import batch_size_of, batches
+from airflow_provider_optimove.clients.optimove.batching import Plan, batch_size_of, plan_batches
 from airflow_provider_optimove.clients.optimove.functions import catalogue
+from airflow_provider_optimove.clients.optimove.rows import Objects, RowChecker, row_shape
 from airflow_provider_optimove.exceptions import OptimoveInputError
 
 LARGEST = {"AddPromotions": 100, "SetCustomerChannelPreference": 50_000, "SendTransactionalMail": 200}
@@ -39,22 +40,20 @@ def test_bad_batch_size(name: str, wanted: Any) -> None:
         batch_size_of(catalogue()[name], wanted)
 
 
+def plan_of(rows: list[Any], size: int, stretch: int = 7) -> Plan:
+    function = catalogue()["SetCustomerChannelPreference"]
+    stretches = [Objects(rows[start : start + stretch]) for start in range(0, len(rows), stretch)]
+    return plan_batches(function, stretches, RowChecker(row_shape(function)), size)
+
+
 @pytest.mark.parametrize(
     ("rows", "sizes"), [(0, []), (1, [1]), (99, [99]), (100, [100]), (101, [100, 1]), (250, [100, 100, 50])]
 )
 def test_batches(rows: int, sizes: list[int]) -> None:
-    cut = list(batches(range(rows), 100))
-    assert [len(batch) for batch in cut] == sizes
-    assert [row for batch in cut for row in batch] == list(range(rows))
-
-
-def test_rows_are_taken_when_they_are_needed() -> None:
-    taken: list[int] = []
-
-    def rows() -> Iterator[int]:
-        for number in range(10):
-            taken.append(number)
-            yield number
-
-    first = next(batches(rows(), 3))
-    assert first == taken == [0, 1, 2]
+    ids = [str(number) for number in range(rows)]
+    with plan_of(ids, 100) as plan:
+        batches = [plan[number] for number in range(len(plan))]
+        assert plan.rows == rows
+    assert [batch.count for batch in batches] == sizes
+    assert [number for batch in batches for number in json.loads(batch.content)] == ids
+    assert [batch.before for batch in batches] == [100 * number for number in range(len(sizes))]

@@ -24,10 +24,12 @@ import urllib3
 from airflow_provider_optimove.clients import http
 from airflow_provider_optimove.clients.http import HttpAnswer, HttpSettings, Redactor
 from airflow_provider_optimove.clients.optimove import auth, remarks
-from airflow_provider_optimove.clients.optimove.arguments import bind, checked_rows
+from airflow_provider_optimove.clients.optimove.arguments import bind
+from airflow_provider_optimove.clients.optimove.batching import plan_batches
 from airflow_provider_optimove.clients.optimove.client import OptimoveClient, OptimoveSettings
 from airflow_provider_optimove.clients.optimove.functions import Function, catalogue
 from airflow_provider_optimove.clients.optimove.protocol import LONGEST_EXPLANATION, judge
+from airflow_provider_optimove.clients.optimove.rows import Objects, RowChecker, row_shape
 from airflow_provider_optimove.exceptions import (
     OptimoveBadRequestError,
     OptimoveError,
@@ -915,15 +917,16 @@ def test_half_of_a_surrogate_pair_is_refused(half: str) -> None:
     attributes = {"CustomerAttributes": ["Alias", half]}
     assert refusal_of("GetAllActions", attributes) == f"CustomerAttributes: value 2: {said}"
     with pytest.raises(OptimoveInputError) as caught:
-        checked_rows(
+        plan_batches(
             catalogue()["AddPromotions"],
             [
-                {"PromoCode": "WB23", "PromotionName": "Welcome back"},
-                {"PromoCode": half, "PromotionName": "Welcome back"},
+                Objects([{"PromoCode": "WB23", "PromotionName": "Welcome back"}]),
+                Objects([{"PromoCode": half, "PromotionName": "Welcome back"}]),
             ],
-            first_row=101,
+            RowChecker(row_shape(catalogue()["AddPromotions"])),
+            100,
         )
-    assert caught.value.problems == (f"row 102: PromoCode: {said}",)
+    assert caught.value.problems == (f"row 2: PromoCode: {said}",)
     assert refusal_of("RemoveCustomerPII", {"CustomerIDs": ["C1", half]}) == f"CustomerIDs: row 2: {said}"
     tags = [{"Email": EMAIL, "Personalizations": [{"Tag": "NAME", "Value": half}]}]
     refused = refusal_of("SendTransactionalMail", {**MAIL, "Recipients": tags})

@@ -1,0 +1,501 @@
+"""Sends a plan of batches so that every row arrives, and none twice by accident.
+
+Before a batch leaves, the journal says what is confirmed and what is on its way. Whoever goes on after a crash reads
+there where to go on, and which rows are in doubt: they were on their way, and nobody knows whether they arrived.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+import msgspec
+
+from airflow_provider_optimove.clients.optimove.batching import Batch, Plan
+from airflow_provider_optimove.clients.optimove.client import UNIQUE_MESSAGE_ID, Fetched, OptimoveClient
+from airflow_provider_optimove.clients.optimove.functions import api_name
+from airflow_provider_optimove.exceptions import (
+    OptimoveBadRequestError,
+    OptimoveError,
+    OptimoveRejectedRowsError,
+    OptimoveUncertainWriteError,
+)
+
+LOG_INTERVAL = 10.0
+# From so many bad rows in one batch on, they are no longer taken for exceptions: short stretches are tried first.
+DENSE = 4
+
+
+class Progress(msgspec.Struct, kw_only=True):
+    """How far a write has come; what the journal keeps. Neither rows nor secrets are in it.
+
+    :param fingerprint: which plan it is about.
+    :param nonce: makes the names of this task's mails unlike those of any other.
+    :param batches: batches that are done.
+    :param done: rows of the batch after them that are done.
+    :param sending: rows after those that were on their way when this was written.
+    :param accepted: rows that Optimove took.
+    :param rejected: rows that Optimove refused.
+    :param failed: rows that Optimove took, and named as failed.
+    :param largest_batch: rows a call that the account takes, where these are fewer than documented.
+    """
+
+    fingerprint: str
+    nonce: str
+    batches: int = 0
+    done: int = 0
+    sending: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    failed: int = 0
+    largest_batch: int | None = None
+
+
+class Journal(Protocol):
+    """Keeps the progress over crashes."""
+
+    def load(self) -> Any:
+        """What was saved last; None when nothing was."""
+        ...
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep this instead of what was saved before; returns when it is safe."""
+        ...
+
+    def clear(self) -> None:
+        """Forget everything."""
+        ...
+
+
+class Log(Protocol):
+    """Gets the lines that the user reads."""
+
+    def info(self, message: str, /, *arguments: Any) -> Any: ...
+    def warning(self, message: str, /, *arguments: Any) -> Any: ...
+
+
+class RejectedRow(NamedTuple):
+    """A row that Optimove refused.
+
+    :param number: its number in the input, from 1; None where that cannot be told any more.
+    :param explanation: Optimove's own words.
+    :param row: what was sent, as JSON, and the arguments it was sent with.
+    """
+
+    number: int | None
+    explanation: str
+    row: msgspec.Raw
+    shared: Mapping[str, Any]
+
+
+class Answered(NamedTuple):
+    """A call that Optimove took.
+
+    :param answer: what it answered; None where nothing.
+    :param repeated: whether the same rows may have taken effect before.
+    """
+
+    answer: Any
+    repeated: bool
+
+
+class Reports(Protocol):
+    """Is told what becomes of rows; what it returned from is not told again, except after a crash."""
+
+    def start(self, rejected: int, failed: int) -> None:
+        """A write begins, or goes on after so many rejected and failed rows."""
+        ...
+
+    def rejected(self, row: RejectedRow) -> None:
+        """Optimove refused a row."""
+        ...
+
+    def answered(self, answered: Answered) -> int:
+        """Optimove took rows; returns how many of them it names as failed."""
+        ...
+
+
+@dataclass(frozen=True)
+class WritePolicy:
+    """What to do where a choice is the user's.
+
+    :param resend: whether to send rows again whose outcome is unknown, though a second time may count twice.
+    :param isolate: whether to find the bad rows of a refused batch and deliver the others.
+    :param max_rejected: bad rows at which to stop.
+    :param earlier_tries: whether this task has been tried before.
+    """
+
+    resend: bool = False
+    isolate: bool = False
+    max_rejected: int = 100
+    earlier_tries: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a write.
+
+    :param accepted: rows that Optimove took, those of earlier tries included.
+    :param resumed: how many of them it took in earlier tries.
+    :param rejected: rows that it refused.
+    :param failed: rows that it took and named as failed.
+    """
+
+    accepted: int
+    resumed: int
+    rejected: int
+    failed: int
+
+
+class BulkWrite:
+    """Sends the batches of a plan.
+
+    :param client: what sends.
+    :param plan: the batches.
+    :param arguments: checked arguments of all calls, by Optimove's names.
+    :param fingerprint: what tells this write from any other.
+    :param journal: keeps the progress; None where nothing can be kept.
+    :param reports: is told what becomes of rows.
+    :param policy: what to do where a choice is the user's.
+    :param row_numbers: tells the numbers of a batch's rows in the input; None when it cannot.
+    :param log: the task's.
+    """
+
+    def __init__(
+        self,
+        client: OptimoveClient,
+        plan: Plan,
+        arguments: Mapping[str, Any],
+        *,
+        fingerprint: str,
+        journal: Journal | None,
+        reports: Reports,
+        policy: WritePolicy,
+        row_numbers: Callable[[Batch], Sequence[int] | None],
+        log: Log,
+    ) -> None:
+        self._client = client
+        self._plan = plan
+        self._name = plan.function.name
+        self._harmless = plan.function.repeatable
+        # Told to send again, a call may also be repeated at once.
+        self._function = replace(plan.function, repeatable=True) if policy.resend else plan.function
+        self._rows_parameter = api_name(plan.function.rows or "")
+        self._names_messages = UNIQUE_MESSAGE_ID in plan.function.parameters
+        self._arguments = dict(arguments)
+        self._fingerprint = fingerprint
+        self._journal = journal
+        self._reports = reports
+        self._policy = policy
+        self._row_numbers = row_numbers
+        self._log = log
+
+    def run(self) -> Outcome:
+        """Send what is not confirmed yet. The progress is forgotten at the end, unless rows were rejected.
+
+        :raises OptimoveUncertainWriteError: rows are in doubt, and a second time may count twice.
+        :raises OptimoveRejectedRowsError: too many rows were refused.
+        :raises OptimoveError: a call failed; what was confirmed before stays confirmed.
+        """
+        progress = self._progress = self._begin()
+        resumed = progress.accepted
+        self._pace = _Pace(resumed + progress.rejected)
+        self._reports.start(progress.rejected, progress.failed)
+        doubtful = progress.sending
+        while progress.batches < len(self._plan):
+            self._deliver(self._plan[progress.batches], doubtful)
+            progress.batches += 1
+            progress.done = progress.sending = doubtful = 0
+            self._say_how_far()
+        if progress.rejected:
+            self._save()
+        else:
+            self.forget()
+        return Outcome(progress.accepted, resumed, progress.rejected, progress.failed)
+
+    def forget(self) -> None:
+        """Forget the progress, so that the same task sends everything again."""
+        if self._journal is not None:
+            self._kept(self._journal.clear)
+
+    def _begin(self) -> Progress:
+        fresh = Progress(fingerprint=self._fingerprint, nonce=uuid.uuid4().hex)
+        kept = self._journal.load() if self._journal is not None else None
+        if kept is None:
+            if self._journal is None and self._policy.earlier_tries:
+                self._doubt(
+                    "this is not the first try, and nothing tells what the earlier ones sent (Airflow keeps that from"
+                    " 3.3 on, with durable=True)"
+                )
+            return fresh
+        try:
+            saved = msgspec.convert(kept, Progress)
+        except msgspec.ValidationError:
+            saved = Progress(fingerprint="", nonce="", sending=1)
+        if saved.fingerprint != self._fingerprint:
+            sent = f"{saved.accepted:,} rows were sent" + (
+                f" and {saved.sending:,} more are in doubt" * bool(saved.sending)
+            )
+            if saved.accepted or saved.sending:
+                self._doubt(f"the rows or the arguments are not those of the earlier try, in which {sent}")
+            self._log.warning(
+                "%s: the rows or the arguments are not those of the earlier try, in which %s: starting over",
+                *(self._name, sent),
+            )
+            return fresh
+        if saved.sending:
+            rows = self._described(self._plan[saved.batches], saved.done, saved.sending)
+            self._doubt(f"the earlier try ended while it sent {rows}; nobody knows whether they arrived", rows)
+        self._log.info(
+            "%s: going on where the earlier try ended: %s of %s rows are done",
+            *(self._name, f"{saved.accepted + saved.rejected:,}", f"{self._plan.rows:,}"),
+        )
+        return saved
+
+    def _doubt(self, what: str, rows: str = "everything") -> None:
+        """Stop where a second time may count twice and the user has not said that it may."""
+        if self._harmless or self._policy.resend:
+            self._log.warning("%s: %s; sending %s again", self._name, what, rows)
+            return
+        raise OptimoveUncertainWriteError(
+            f"{what}. Nothing was sent now, because {self._name} may count twice what it gets twice. Look in Optimove"
+            f" what has arrived; then clear the task with on_uncertain='resend' to send {rows} again, or give a new"
+            " task the rows that are missing",
+            function=self._name,
+        )
+
+    def _deliver(self, batch: Batch, doubtful: int) -> None:
+        """Send the rows of a batch that are not done, and narrow down which of them are bad.
+
+        :param doubtful: how many of the first rows may have arrived before.
+        """
+        progress = self._progress
+        course = _Course(batch.count, progress.done)
+        rows: list[msgspec.Raw] = []
+        while course.done < batch.count:
+            # What may have arrived is sent in the same cut, under the same name.
+            count = doubtful or course.next(progress.largest_batch or batch.count)
+            if count < batch.count and not rows:
+                rows = batch.rows()
+            part = (
+                batch.content if count == batch.count else b"[%s]" % b",".join(rows[course.done : course.done + count])
+            )
+            progress.done, progress.sending = course.done, count
+            self._save()
+            try:
+                fetched = self._send(batch, course.done, count, part)
+            except OptimoveUncertainWriteError as error:
+                error.add(f"in doubt: {self._described(batch, course.done, count)}; {self._so_far()}")
+                raise
+            except (OptimoveBadRequestError, OptimoveRejectedRowsError) as error:
+                if (fewer := _fewer_rows(error, count)) is not None:
+                    progress.largest_batch = fewer
+                    self._log.warning("%s: %s: going on with %s rows a call", self._name, error.message, f"{fewer:,}")
+                elif not self._policy.isolate or not _is_about_rows(error):
+                    self._give_up(batch, course.done, count, error, settled=True)
+                elif course.refused(count):
+                    self._reject(batch, course.done - 1, rows or batch.rows(), error)
+            except OptimoveError as error:
+                self._give_up(batch, course.done, count, error, settled=not self._function.repeatable)
+            else:
+                progress.failed += self._reports.answered(Answered(fetched.answer, fetched.repeated or bool(doubtful)))
+                course.accepted(count)
+                progress.accepted += count
+            doubtful = 0
+
+    def _send(self, batch: Batch, start: int, count: int, rows: bytes) -> Fetched:
+        arguments = {**self._arguments, **batch.shared, self._rows_parameter: msgspec.Raw(rows)}
+        if self._names_messages:
+            place = f"{self._progress.batches + 1}-{start + 1}-{start + count}"
+            arguments[UNIQUE_MESSAGE_ID] = f"{self._progress.nonce}-{place}"
+        try:
+            return self._client.send(self._function, arguments)
+        except OptimoveBadRequestError as error:
+            if error.status != 409 or not self._names_messages:
+                raise
+            self._log.info("%s: %s: these mails were sent by an earlier call", self._name, error.message)
+            return Fetched(None, b"", repeated=True)
+
+    def _reject(self, batch: Batch, position: int, rows: Sequence[msgspec.Raw], error: OptimoveError) -> None:
+        progress = self._progress
+        numbers = self._row_numbers(batch)
+        number = None if numbers is None else numbers[position]
+        self._log.warning("%s: row %s was rejected: %s", self._name, _counted(number), error.message)
+        self._reports.rejected(RejectedRow(number, error.message, rows[position], batch.shared))
+        progress.rejected += 1
+        if progress.rejected >= self._policy.max_rejected:
+            progress.done, progress.sending = position + 1, 0
+            self._save()
+            raise OptimoveRejectedRowsError(
+                f"stopped at {progress.rejected:,} rejected rows (max_rejected): then the arguments are wrong rather"
+                f" than the rows; {self._so_far()}. The last was told: {error.message}",
+                function=self._name,
+                status=error.status,
+            ) from None
+
+    def _give_up(self, batch: Batch, start: int, count: int, error: OptimoveError, *, settled: bool) -> NoReturn:
+        """Raise an error with what the user must know of the rows.
+
+        :param settled: whether the rows surely had no effect.
+        """
+        error.add(f"on {self._described(batch, start, count)}; {self._so_far()}; nothing after them was sent")
+        if settled:
+            self._progress.sending = 0
+            try:
+                self._save()
+            except OptimoveError as unsaved:
+                # The rows count as in doubt then, which is the safe side; the error in hand is the one to be read.
+                self._log.warning("%s", unsaved)
+        raise error
+
+    def _save(self) -> None:
+        if self._journal is not None:
+            self._kept(partial(self._journal.save, msgspec.to_builtins(self._progress)))
+
+    def _kept(self, change: Callable[[], None]) -> None:
+        try:
+            change()
+        except Exception as error:
+            raise OptimoveError(
+                f"the progress could not be recorded, so nothing more is sent; {self._so_far()}. Was the task cleared,"
+                f" or is Airflow's API server away? {type(error).__name__}: {error}",
+                function=self._name,
+            ) from error
+
+    def _described(self, batch: Batch, start: int, count: int) -> str:
+        """Some rows of a batch, in words that find them in the input."""
+        if not batch.shared:
+            first = batch.before + start + 1
+            return f"rows {first:,} to {first + count - 1:,}" if count > 1 else f"row {first:,}"
+        alike = ", ".join(f"{name} {value}" for name, value in batch.shared.items())
+        numbers = self._row_numbers(batch)
+        if numbers is None:
+            return f"{count:,} rows with {alike}"
+        first, last = numbers[start], numbers[start + count - 1]
+        return f"the {count:,} rows from {first:,} to {last:,} with {alike}" if count > 1 else f"row {first:,}"
+
+    def _so_far(self) -> str:
+        progress = self._progress
+        rejected = f" and {progress.rejected:,} rejected" if progress.rejected else ""
+        return f"{progress.accepted:,} of {self._plan.rows:,} rows were accepted{rejected} before"
+
+    def _say_how_far(self) -> None:
+        progress = self._progress
+        finished = progress.batches == len(self._plan)
+        pace = self._pace.after(progress.accepted + progress.rejected, self._plan.rows, now=finished)
+        if pace is not None:
+            rejected = f", {progress.rejected:,} rejected" if progress.rejected else ""
+            self._log.info(
+                "%s: %s of %s rows done%s, %s",
+                self._name,
+                f"{progress.accepted:,}",
+                f"{self._plan.rows:,}",
+                rejected,
+                pace,
+            )
+
+
+class _Course:
+    """Which rows of a batch go next. Rows that are refused together are halved until the first bad one is known; then
+    all that are left go together again.
+
+    :param count: rows of the batch.
+    :param done: how many of them are delivered or known to be bad.
+    """
+
+    def __init__(self, count: int, done: int) -> None:
+        self.done = done
+        self._count = count
+        self._bad_before: int | None = None
+        self._bad = 0
+        self._stride = 0
+
+    def next(self, largest: int) -> int:
+        """How many of the rows that are not done go next; at most ``largest``."""
+        if self._bad_before is not None:
+            return max(1, (self._bad_before - self.done) // 2)
+        return min(self._count - self.done, largest, self._stride or largest)
+
+    def accepted(self, count: int) -> None:
+        """The next rows were taken."""
+        self.done += count
+        if self._bad_before is None:
+            self._stride *= 2
+        elif self._bad_before <= self.done:
+            self._bad_before = None
+
+    def refused(self, count: int) -> bool:
+        """The next rows were refused; whether that was a single one, which is then done."""
+        if count > 1:
+            self._bad_before = self.done + count
+            return False
+        self.done += 1
+        self._bad_before = None
+        self._bad += 1
+        if self._bad >= DENSE:
+            self._stride = 1
+        return True
+
+
+class _Pace:
+    """Rows a second and the time that is left, told now and then."""
+
+    def __init__(self, done: int) -> None:
+        self._done_before = done
+        self._started = self._told = time.monotonic()
+
+    def after(self, done: int, rows: int, *, now: bool) -> str | None:
+        """What to tell when so many rows are done; None when that was told lately."""
+        moment = time.monotonic()
+        if not now and moment - self._told < LOG_INTERVAL:
+            return None
+        self._told = moment
+        rate = (done - self._done_before) / max(moment - self._started, 0.001)
+        left = f", about {_duration((rows - done) / rate)} left" if rate and rows > done else ""
+        return f"{rate:,.0f} rows a second{left}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _is_about_rows(error: OptimoveError) -> bool:
+    """Whether a refusal may be due to some of the rows only."""
+    return error.status == 400 or isinstance(error, OptimoveRejectedRowsError)
+
+
+def _counted(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
+
+
+_LIMIT_IN_WORDS = re.compile(
+    r"(?:too many|at most|maximum|\bmax\b|no more than|more than|exceed|limit|up to)\D{0,60}?(\d[\d,]*)"
+)
+_ROWS_IN_WORDS = re.compile(
+    r"\b(rows?|records?|items?|customers?|recipients?|promotions?|templates?|apps|entr(y|ies)|elements?|ids|customerids)\b"
+)
+_OF_ONE_VALUE = re.compile(r"\b(character|length|digit|long)")
+
+
+def _fewer_rows(error: OptimoveError, sent: int) -> int | None:
+    """How many rows a call takes, where a refusal means that there were too many; None where it means another thing."""
+    if sent == 1:
+        return None
+    if error.status == 413:
+        return sent // 2
+    said = error.message.lower()
+    if error.status != 400 or _OF_ONE_VALUE.search(said) or not _ROWS_IN_WORDS.search(said):
+        return None
+    limits = (int(number.replace(",", "")) for number in _LIMIT_IN_WORDS.findall(said))
+    allowed = [limit for limit in limits if 1 <= limit < sent]
+    if allowed:
+        return max(allowed)
+    return sent // 2 if "too many" in said else None

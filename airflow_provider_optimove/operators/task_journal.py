@@ -1,0 +1,38 @@
+"""The progress of a write in Airflow's task state, which outlives retries and killed workers (Airflow 3.3 on)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+KEY = "optimove_write"
+
+
+class TaskJournal:
+    """Keeps the progress of one task instance.
+
+    :param store: ``context["task_state_store"]``.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def load(self) -> Any:
+        """What was saved last; None when nothing was."""
+        return self._store.get(KEY)
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep this instead of what was saved before."""
+        self._store.set(KEY, state)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._store.delete(KEY)
+
+
+def journal_of(context: Context) -> TaskJournal | None:
+    """The journal of the running task; None where Airflow has no task state."""
+    store = context.get("task_state_store")
+    return None if store is None else TaskJournal(store)
