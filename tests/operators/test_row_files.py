@@ -371,6 +371,20 @@ def test_elements_longer_than_blocks(row_file: Write) -> None:
     assert rows_of(row_file(".json", json.dumps(rows).encode())) == rows
 
 
+def test_long_elements_are_tried_a_few_times_only(row_file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+    original = row_files._elements_at_once
+
+    def counted(text: str) -> tuple[list[Any], int]:
+        lengths.append(len(text))
+        return original(text)
+
+    monkeypatch.setattr(row_files, "_elements_at_once", counted)
+    monkeypatch.setattr(row_files, "BLOCK_BYTES", 100)
+    assert rows_of(row_file(".json", json.dumps(["x" * 100_000]).encode())) == ["x" * 100_000]
+    assert len(lengths) < 20
+
+
 @pytest.mark.parametrize("content", [b"[]", b" [ ] \n", BOM + b"[\n\n]"])
 @pytest.mark.parametrize("block", [1, 1000])
 def test_empty_arrays(row_file: Write, monkeypatch: pytest.MonkeyPatch, content: bytes, block: int) -> None:
