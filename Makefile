@@ -4,7 +4,7 @@
 AIRFLOW ?= 3.3.2
 # Where the virtual environments are made.
 VENVS ?= .
-# Arguments for pytest, e.g. ARGS="tests/hooks -k timeout".
+# Arguments for pytest, e.g. ARGS="tests/hooks -k timeout", or for the benchmark, e.g. ARGS="--rounds 1".
 ARGS ?=
 # Ports of `make airflow`.
 AIRFLOW_PORT ?= 8080
@@ -25,7 +25,7 @@ PUBLIC_CLIENT := $(VENVS)/.venv-public-client
 ifeq ($(wildcard $(REQUIREMENTS)),)
 $(error No pinned requirements for Airflow $(AIRFLOW); there are $(patsubst requirements/airflow-%.txt,%,$(wildcard requirements/airflow-*.txt)))
 endif
-.PHONY: help test demo airflow check lint types imports format pins clean
+.PHONY: help test bench demo airflow check lint types imports format pins clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -33,6 +33,10 @@ help: ## this list
 test: $(VENV)/.installed $(PUBLIC_CLIENT)/.installed ## the tests; AIRFLOW=2.11.2 for those on Airflow 2
 	@echo "==> tests on Airflow $(AIRFLOW)"
 	@OPTIMOVE_PUBLIC_CLIENT_PYTHON="$$(cd "$(PUBLIC_CLIENT)/bin" && pwd)/python" $(VENV)/bin/python -m pytest $(ARGS)
+
+bench: $(VENV)/.installed ## the large writes beside the loop one would write and beside ready-made bodies
+	@echo "==> benchmark on Airflow $(AIRFLOW); some minutes"
+	@$(VENV)/bin/python tests/benchmarks/writes.py $(ARGS)
 
 demo: $(VENV)/.installed ## the daily DAG, end to end, against a local Optimove
 	@echo "==> demo on Airflow $(AIRFLOW)"
