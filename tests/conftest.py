@@ -142,14 +142,14 @@ class DagRunResult:
 
 
 @pytest.fixture
-def run_dag(airflow_db: Path) -> Iterator[Callable[[str], DagRunResult]]:
-    """Runs the only DAG of a DAG file's text in a real Airflow, each task in turn."""
+def run_dag(airflow_db: Path) -> Iterator[Callable[..., DagRunResult]]:
+    """Runs the only DAG of a DAG file's text in a real Airflow, each task in turn; with ``conf``, its configuration."""
     from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
     bags = importlib.import_module("airflow.dag_processing.dagbag" if AIRFLOW_V_3_0_PLUS else "airflow.models.dagbag")
     written: list[Path] = []
 
-    def run(source: str) -> DagRunResult:
+    def run(source: str, conf: dict[str, Any] | None = None) -> DagRunResult:
         dag_file = airflow_db.parent / "dags" / f"dag_{len(written)}_{os.getpid()}.py"
         written.append(dag_file)
         dag_file.write_text(source)
@@ -159,7 +159,7 @@ def run_dag(airflow_db: Path) -> Iterator[Callable[[str], DagRunResult]]:
         for task in dag.tasks:
             # A task that fails when it should not shall end the test, not wait for its retry.
             task.retry_delay = datetime.timedelta(0)
-        return DagRunResult(dag_id, dag.test())
+        return DagRunResult(dag_id, dag.test(run_conf=conf))
 
     yield run
     for dag_file in written:
