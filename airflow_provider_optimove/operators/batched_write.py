@@ -30,6 +30,11 @@ LONGEST_RATE_LIMIT_WAIT = 300
 STRETCH = 2_000
 
 
+def count_of(rows: int) -> str:
+    """A number of rows in words."""
+    return f"{rows:,} row{'' if rows == 1 else 's'}"
+
+
 class RowsValue(Sequence[Any]):
     """A list of rows as the value of an operator's field: Airflow leaves it as it is and shows the count."""
 
@@ -46,7 +51,7 @@ class RowsValue(Sequence[Any]):
         return iter(self._rows)
 
     def __repr__(self) -> str:
-        return f"{len(self):,} row{'' if len(self) == 1 else 's'}"
+        return count_of(len(self))
 
     def serialize(self) -> str:
         """What Airflow shows of the field."""
@@ -200,10 +205,8 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         source = self._source()
         check = self._check(arguments)
         with plan_batches(self.declared, source, check, size, source=self.rows_field()) as plan:
-            self.log.info(
-                *("%s: %s rows in %s batches of at most %s", self.function),
-                *(f"{plan.rows:,}", f"{len(plan):,}", f"{size:,}"),
-            )
+            batches = "1 batch" if len(plan) == 1 else f"{len(plan):,} batches"
+            self.log.info("%s: %s in %s of at most %s", self.function, count_of(plan.rows), batches, f"{size:,}")
             calls_before = self.hook.client.calls_made
             write = self._bulk_write(context, plan, arguments, lambda batch: _numbers(batch, source, check))
             outcome = write.run()
@@ -300,18 +303,18 @@ class OptimoveBatchedWriteOperator(BaseOperator):
     def _end_with_rejected_rows(self, write: BulkWrite, outcome: Outcome) -> None:
         from airflow_provider_optimove.exceptions import OptimoveRejectedRowsError
 
-        said = f"{outcome.rejected:,} rows were rejected; they are in {self.rejected_path}"
+        said = f"{count_of(outcome.rejected)} rejected, written to {self.rejected_path}"
         if not self.fail_on_rejected:
             self.log.warning("%s: %s", self.function, said)
             write.forget()
             return
-        again = "cleared, the task sends all rows again"
+        again = "Cleared, the task sends all rows again"
         if self.declared.repeatable:
             write.forget()
         else:
-            again = "cleared, the task does not send them again; give the mended rows to a new one"
+            again = "Cleared, the task does not send them again; give the mended rows to a new one"
         raise OptimoveRejectedRowsError(
-            f"{said}. The other {outcome.accepted:,} were accepted; {again}", function=self.function
+            f"{said}; the other {outcome.accepted:,} were accepted. {again}", function=self.function
         )
 
 

@@ -20,6 +20,7 @@ from airflow_provider_optimove.clients.optimove.batching import Batch, Plan
 from airflow_provider_optimove.clients.optimove.client import UNIQUE_MESSAGE_ID, Fetched, OptimoveClient
 from airflow_provider_optimove.clients.optimove.functions import api_name
 from airflow_provider_optimove.exceptions import (
+    MOST_PROBLEMS_SHOWN,
     OptimoveBadRequestError,
     OptimoveError,
     OptimoveRejectedRowsError,
@@ -238,14 +239,11 @@ class BulkWrite:
         except msgspec.ValidationError:
             saved = Progress(fingerprint="", nonce="", sending=1)
         if saved.fingerprint != self._fingerprint:
-            sent = f"{saved.accepted:,} rows were sent" + (
-                f" and {saved.sending:,} more are in doubt" * bool(saved.sending)
-            )
-            if saved.accepted or saved.sending:
-                self._doubt(f"the rows or the arguments are not those of the earlier try, in which {sent}")
-            self._log.warning(
-                "%s: the rows or the arguments are not those of the earlier try, in which %s: starting over",
-                *(self._name, sent),
+            doubtful = f" and {saved.sending:,} more are in doubt" if saved.sending else ""
+            self._doubt(
+                f"the rows or the arguments are not those of the earlier try, in which {saved.accepted:,} rows were"
+                f" sent{doubtful}",
+                serious=bool(saved.accepted or saved.sending),
             )
             return fresh
         if saved.sending:
@@ -257,9 +255,12 @@ class BulkWrite:
         )
         return saved
 
-    def _doubt(self, what: str, rows: str = "everything") -> None:
-        """Stop where a second time may count twice and the user has not said that it may."""
-        if self._harmless or self._policy.resend:
+    def _doubt(self, what: str, rows: str = "everything", *, serious: bool = True) -> None:
+        """Stop where a second time may count twice and the user has not said that it may.
+
+        :param serious: whether there is anything that could arrive twice.
+        """
+        if self._harmless or self._policy.resend or not serious:
             self._log.warning("%s: %s; sending %s again", self._name, what, rows)
             return
         raise OptimoveUncertainWriteError(
@@ -325,9 +326,11 @@ class BulkWrite:
         progress = self._progress
         numbers = self._row_numbers(batch)
         number = None if numbers is None else numbers[position]
-        self._log.warning("%s: row %s was rejected: %s", self._name, _counted(number), error.message)
         self._reports.rejected(RejectedRow(number, error.message, rows[position], batch.shared))
         progress.rejected += 1
+        if progress.rejected <= MOST_PROBLEMS_SHOWN:
+            row = "a row" if number is None else f"row {number:,}"
+            self._log.warning("%s: %s was rejected: %s", self._name, row, error.message)
         if progress.rejected >= self._policy.max_rejected:
             progress.done, progress.sending = position + 1, 0
             self._save()
@@ -470,10 +473,6 @@ def _duration(seconds: float) -> str:
 def _is_about_rows(error: OptimoveError) -> bool:
     """Whether a refusal may be due to some of the rows only."""
     return error.status == 400 or isinstance(error, OptimoveRejectedRowsError)
-
-
-def _counted(number: int | None) -> str:
-    return "?" if number is None else f"{number:,}"
 
 
 _LIMIT_IN_WORDS = re.compile(

@@ -130,6 +130,7 @@ class OptimoveClient(AllFunctions):
         secrets = [settings.api_key, settings.password, settings.listener_secret, *proxy_passwords]
         self._redact = Redactor(secrets)
         self._http = HttpClient(settings.http, self._redact)
+        self._takes_message_ids = True
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.settings.http.base_url!r})"
@@ -279,14 +280,17 @@ class OptimoveClient(AllFunctions):
             if isinstance(parameter.format, Text) and parameter.format.secret and parameter.name in bound:
                 self._redact.add(bound[parameter.name])
         self._remark(function, remarks.before(function, bound))
+        if not self._takes_message_ids:
+            bound = {name: value for name, value in bound.items() if name != UNIQUE_MESSAGE_ID}
         try:
             fetched = self._authorized(function, bound)
         except OptimoveBadRequestError as error:
             if UNIQUE_MESSAGE_ID not in bound or error.status != 400 or not _is_unknown_message_id(error.message):
                 raise
             log.warning("%s: this account knows no %s; sent without it", function.name, UNIQUE_MESSAGE_ID)
-            without = {name: value for name, value in bound.items() if name != UNIQUE_MESSAGE_ID}
-            fetched = self._authorized(function, without)
+            self._takes_message_ids = False
+            bound = {name: value for name, value in bound.items() if name != UNIQUE_MESSAGE_ID}
+            fetched = self._authorized(function, bound)
         self._remark(function, remarks.after(function, bound, fetched.answer, repeated=fetched.repeated))
         return fetched
 

@@ -1,0 +1,690 @@
+"""Writes that fail on the way: what arrives, what is in doubt, what is sent again. Over real HTTP, with a task state
+that outlives the tries."""
+
+from __future__ import annotations
+
+import collections
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_optimove import exceptions
+from airflow_provider_optimove.clients.optimove.batching import batch_size_of
+from airflow_provider_optimove.clients.optimove.functions import catalogue
+from airflow_provider_optimove.operators import batched_write
+from airflow_provider_optimove.operators.optimove import (
+    OptimoveAddPromotionsOperator,
+    OptimoveRemoveCustomerPIIOperator,
+    OptimoveSendTransactionalMailOperator,
+    OptimoveSetCustomerChannelPreferenceOperator,
+    OptimoveUpdateCampaignInteractionsOperator,
+    OptimoveUpdateCampaignMetricsOperator,
+    OptimoveUpdateCustomerPromotionStatusOperator,
+)
+from airflow_provider_optimove.operators.task_journal import KEY
+from airflow_provider_optimove.sandbox import OptimoveSandbox
+from airflow_provider_optimove.sandbox.world import MAIL_TEMPLATES, customer_id
+
+pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
+
+
+TEMPLATE = next(iter(MAIL_TEMPLATES))
+
+
+class Killed(BaseException):
+    """What a worker that is killed does not live to see."""
+
+
+class TaskState:
+    """Airflow's task state: JSON that outlives tries."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+        self.writes = 0
+        self.before_write: Callable[[], None] = lambda: None
+
+    def get(self, key: str) -> Any:
+        return json.loads(self.kept[key]) if key in self.kept else None
+
+    def set(self, key: str, value: Any) -> None:
+        self.before_write()
+        self.writes += 1
+        self.kept[key] = json.dumps(value)
+
+    def delete(self, key: str) -> None:
+        self.kept.pop(key, None)
+
+
+class TaskInstance:
+    def __init__(self, try_number: int) -> None:
+        self.try_number = try_number
+
+
+class Task:
+    """A task of one write and its tries."""
+
+    def __init__(self, operator: type[batched_write.OptimoveBatchedWriteOperator], **arguments: Any) -> None:
+        self.operator = operator
+        self.arguments = arguments
+        self.state: TaskState | None = TaskState()
+        self.tries = 0
+
+    def run(self, **changed: Any) -> dict[str, Any]:
+        self.tries += 1
+        self.arguments |= changed
+        context: dict[str, Any] = {"ti": TaskInstance(self.tries)}
+        if self.state is not None:
+            context["task_state_store"] = self.state
+        return self.operator(task_id="write", **self.arguments).execute(context)  # type: ignore[arg-type]
+
+    def dies(self, **changed: Any) -> None:
+        with pytest.raises(Killed):
+            self.run(**changed)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    monkeypatch.setattr("airflow_provider_optimove.clients.http.time.sleep", lambda seconds: None)
+    sandbox = request.getfixturevalue("optimove_sandbox")
+    connection = json.loads(sandbox.connection)
+    connection["extra"] = {"rate_limit": "off"}
+    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(connection))
+
+
+def promotions(count: int, **arguments: Any) -> Task:
+    rows = [{"PromoCode": f"P{number}", "PromotionName": f"Promotion {number}"} for number in range(1, count + 1)]
+    return Task(OptimoveAddPromotionsOperator, promotions=rows, **arguments)
+
+
+def metrics(count: int, **arguments: Any) -> Task:
+    row = {"ChannelID": 504, "CampaignID": 221, "TemplateID": 7, "MetricID": 2}
+    return Task(
+        OptimoveUpdateCampaignMetricsOperator,
+        metrics=[{**row, "MetricValue": number} for number in range(1, count + 1)],
+        **arguments,
+    )
+
+
+CALL = {"campaign_id": 221, "channel_id": 504, "interaction_date": "2026-11-20", "template_id": 7, "event_id": "opened"}
+
+
+def interactions(count: int, **arguments: Any) -> Task:
+    ids = [f"C{number}" for number in range(1, count + 1)]
+    return Task(OptimoveUpdateCampaignInteractionsOperator, **CALL, customer_ids=ids, **arguments)
+
+
+def mails(count: int, **arguments: Any) -> Task:
+    recipients = [{"Email": f"c{number}@example.com"} for number in range(1, count + 1)]
+    return Task(OptimoveSendTransactionalMailOperator, template_id=TEMPLATE, recipients=recipients, **arguments)
+
+
+def preferences(count: int, **arguments: Any) -> Task:
+    ids = [f"C{number}" for number in range(1, count + 1)]
+    return Task(
+        OptimoveSetCustomerChannelPreferenceOperator,
+        channel_id=504,
+        customer_ids=ids,
+        communication_mode=2,
+        **arguments,
+    )
+
+
+def arrived(sandbox: OptimoveSandbox, task: Task) -> collections.Counter[int]:
+    """How often each row took effect, by its number."""
+    if task.operator is OptimoveAddPromotionsOperator:
+        return collections.Counter(int(code[1:]) for code in sandbox.promotions)
+    if task.operator is OptimoveUpdateCampaignMetricsOperator:
+        return collections.Counter(row["MetricValue"] for row in sandbox.metrics)
+    if task.operator is OptimoveSendTransactionalMailOperator:
+        return collections.Counter(
+            int(recipient["Email"][1:].split("@")[0]) for mail in sandbox.mails for recipient in mail["Recipients"]
+        )
+    if task.operator is OptimoveSetCustomerChannelPreferenceOperator:
+        return collections.Counter(int(customer[1:]) for customer in sandbox.preferences.get((504, None), {}))
+    return collections.Counter(int(customer[1:]) for call in sandbox.interactions for customer in call["CustomerIDs"])
+
+
+def once(count: int) -> collections.Counter[int]:
+    return collections.Counter(range(1, count + 1))
+
+
+HARMLESS = [promotions, preferences]
+COUNTING = [metrics, interactions, mails]
+ALL = [*HARMLESS, *COUNTING]
+
+
+@pytest.mark.parametrize("write", ALL)
+def test_success_leaves_no_state_and_a_cleared_task_sends_everything_again(
+    optimove_sandbox: OptimoveSandbox, write: Callable[..., Task]
+) -> None:
+    task = write(20, batch_size=5)
+    first = task.run()
+    assert arrived(optimove_sandbox, task) == once(20)
+    assert task.state is not None
+    assert task.state.kept == {}
+    assert task.state.writes == 4
+    again = task.run()
+    for result in (first, again):
+        assert (result["rows"], result["batches"], result["calls"], result["resumed_rows"]) == (20, 4, 4, 0)
+    assert [call.rows for call in optimove_sandbox.calls] == [5] * 8
+
+
+@pytest.mark.parametrize("write", ALL)
+def test_a_worker_that_dies_between_two_batches_loses_and_repeats_nothing(
+    optimove_sandbox: OptimoveSandbox, write: Callable[..., Task]
+) -> None:
+    task = write(20, batch_size=5)
+    assert task.state is not None
+
+    def die_before_the_third_write() -> None:
+        if task.state is not None and task.state.writes == 2:
+            raise Killed
+
+    task.state.before_write = die_before_the_third_write
+    task.dies()
+    task.state.before_write = lambda: None
+    # The second batch was confirmed, but nobody lived to write that down.
+    if write in COUNTING:
+        with pytest.raises(exceptions.OptimoveUncertainWriteError, match=r"rows 6 to 10"):
+            task.run()
+        assert arrived(optimove_sandbox, task) == once(10)
+    else:
+        result = task.run()
+        assert (result["rows"], result["resumed_rows"], result["calls"]) == (20, 5, 3)
+        assert arrived(optimove_sandbox, task) == once(20)
+        assert task.state.kept == {}
+
+
+def die_in_call(number: int, monkeypatch: pytest.MonkeyPatch, *, after_it_was_sent: bool) -> None:
+    """Ends the process, as it were, in a call."""
+    from airflow_provider_optimove.clients.http import HttpClient
+
+    send = HttpClient._send
+    calls = 0
+
+    def dying(self: Any, *arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number and not after_it_was_sent:
+            raise Killed
+        outcome = send(self, *arguments)
+        if calls == number:
+            raise Killed
+        return outcome
+
+    monkeypatch.setattr(HttpClient, "_send", dying)
+
+
+@pytest.mark.parametrize("sent", [True, False])
+@pytest.mark.parametrize("write", COUNTING)
+def test_a_doubt_survives_a_crash(
+    optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch, write: Callable[..., Task], sent: bool
+) -> None:
+    task = write(100, batch_size=5)
+    with monkeypatch.context() as patch:
+        die_in_call(7, patch, after_it_was_sent=sent)
+        task.dies()
+    before = arrived(optimove_sandbox, task)
+    for _ in range(2):
+        with pytest.raises(exceptions.OptimoveUncertainWriteError) as caught:
+            task.run()
+        assert "rows 31 to 35" in str(caught.value)
+        assert "on_uncertain='resend'" in str(caught.value)
+        assert isinstance(caught.value, AirflowFailException)
+        assert arrived(optimove_sandbox, task) == before == once(35 if sent else 30)
+    result = task.run(on_uncertain="resend")
+    assert (result["rows"], result["resumed_rows"]) == (100, 30)
+    twice = collections.Counter(range(31, 36)) if sent and write is not mails else collections.Counter[int]()
+    assert arrived(optimove_sandbox, task) == once(100) + twice
+    assert task.state is not None
+    assert task.state.kept == {}
+
+
+@pytest.mark.parametrize("write", COUNTING)
+def test_a_lost_reply_is_a_doubt_and_is_not_sent_again(
+    optimove_sandbox: OptimoveSandbox, write: Callable[..., Task]
+) -> None:
+    optimove_sandbox.fail(drop="after", after=6)
+    task = write(100, batch_size=5)
+    with pytest.raises(exceptions.OptimoveUncertainWriteError) as caught:
+        task.run()
+    assert "in doubt: rows 31 to 35; 30 of 100 rows were accepted before" in str(caught.value)
+    assert arrived(optimove_sandbox, task) == once(35)
+    with pytest.raises(exceptions.OptimoveUncertainWriteError, match="rows 31 to 35"):
+        task.run()
+    assert arrived(optimove_sandbox, task) == once(35)
+
+
+@pytest.mark.parametrize("write", ALL)
+@pytest.mark.parametrize("fault", [{"status": 429}, {"status": 400, "body": "no"}, {"status": 403}])
+def test_what_surely_did_not_happen_is_no_doubt(
+    optimove_sandbox: OptimoveSandbox, write: Callable[..., Task], fault: dict[str, Any]
+) -> None:
+    task = write(20, batch_size=5)
+    wrong = optimove_sandbox.fail(**fault, times=5, after=2)
+    with pytest.raises(exceptions.OptimoveError) as caught:
+        task.run()
+    assert "rows 11 to 15; 10 of 20 rows were accepted before" in str(caught.value)
+    optimove_sandbox.faults.clear()
+    assert wrong.times == 5
+    result = task.run()
+    assert (result["rows"], result["resumed_rows"]) == (20, 10)
+    assert arrived(optimove_sandbox, task) == once(20)
+
+
+EXPIRED = {"expired_token": True}
+FAULTS: list[dict[str, Any]] = [
+    {"drop": "before"},
+    {"drop": "after"},
+    {"status": 500},
+    {"status": 500, "takes_effect": True},
+    {"status": 429},
+    {"truncate": True, "body": '{"IsSuccess": tr', "takes_effect": True},
+    EXPIRED,
+]
+
+
+@pytest.fixture
+def faulty(optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch) -> OptimoveSandbox:
+    """Login mode, so that tokens can expire."""
+    connection = json.loads(optimove_sandbox.login_connection)
+    connection["extra"] = {"rate_limit": "off", "session_cache": "memory"}
+    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(connection))
+    return optimove_sandbox
+
+
+def run_until_it_ends(task: Task, state_after_doubt: Callable[[], None]) -> int:
+    """As Airflow does: again after errors that may pass. Returns how many doubts there were."""
+    doubts = 0
+    for _ in range(400):
+        try:
+            task.run()
+        except exceptions.OptimoveUncertainWriteError:
+            doubts += 1
+            state_after_doubt()
+            return doubts
+        except (exceptions.OptimoveServerError, exceptions.OptimoveRateLimitError, exceptions.OptimoveResponseError):
+            continue
+        except exceptions.OptimoveAuthenticationError:
+            # The token expired twice in a row: somebody clears the task.
+            continue
+        return doubts
+    raise AssertionError("no end")
+
+
+@pytest.mark.parametrize(
+    ("write", "fault"),
+    [(write, fault) for write in (promotions, metrics, mails) for fault in FAULTS] + [(write, None) for write in ALL],
+    ids=lambda value: "mixed" if value is None else getattr(value, "__name__", str(value)),
+)
+def test_200_batches_with_faults(faulty: OptimoveSandbox, write: Callable[..., Task], fault: Any) -> None:
+    seeded = random.Random(str(fault) + write.__name__)
+    # There is one Login a second.
+    few, many = 8, 60
+    for number in range(few if fault == EXPIRED else many):
+        what = fault or seeded.choice(FAULTS if number < few else FAULTS[:-1])
+        times = 6 if what == {"status": 429} and seeded.random() < 0.3 else 1
+        faulty.fail(**what, times=times, after=seeded.randrange(6))
+    rows = 400
+    task = write(rows, batch_size=2)
+    if write in HARMLESS:
+        assert run_until_it_ends(task, lambda: None) == 0
+        assert arrived(faulty, task) == once(rows)
+        return
+
+    def nothing_twice() -> None:
+        assert max(arrived(faulty, task).values(), default=1) == 1
+
+    # Told to fail, nothing is ever sent twice; told to send again, everything arrives.
+    if run_until_it_ends(task, nothing_twice):
+        task.arguments["on_uncertain"] = "resend"
+        assert run_until_it_ends(task, lambda: None) == 0
+    else:
+        nothing_twice()
+    delivered = arrived(faulty, task)
+    assert set(delivered) == set(range(1, rows + 1))
+    if write is mails:
+        assert delivered == once(rows)
+    assert task.state is not None
+    assert task.state.kept == {}
+
+
+@pytest.mark.parametrize("write", ALL)
+def test_a_changed_input_starts_over_or_is_a_doubt(
+    optimove_sandbox: OptimoveSandbox,
+    write: Callable[..., Task],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = write(20, batch_size=5)
+    optimove_sandbox.fail(status=400, body="no", after=2)
+    with pytest.raises(exceptions.OptimoveBadRequestError):
+        task.run()
+    (field,) = {"promotions", "metrics", "customer_ids", "recipients"} & set(task.arguments)
+    changed = {field: task.arguments[field][:19]}
+    if write in COUNTING:
+        with pytest.raises(
+            exceptions.OptimoveUncertainWriteError, match="not those of the earlier try, in which 10 rows"
+        ):
+            task.run(**changed)
+        assert arrived(optimove_sandbox, task) == once(10)
+    result = task.run(**changed, on_uncertain="resend")
+    assert (result["rows"], result["resumed_rows"]) == (19, 0)
+
+
+@pytest.mark.parametrize(
+    ("write", "changed"),
+    [
+        (interactions, {"template_id": 8}),
+        (mails, {"schedule_time": "2026-11-21 09:00:00"}),
+        (preferences, {"communication_mode": 1}),
+    ],
+)
+def test_arguments_belong_to_the_input(
+    optimove_sandbox: OptimoveSandbox, write: Callable[..., Task], changed: dict[str, Any]
+) -> None:
+    task = write(20, batch_size=5)
+    optimove_sandbox.fail(status=400, body="no", after=2)
+    with pytest.raises(exceptions.OptimoveBadRequestError):
+        task.run()
+    if write in COUNTING:
+        with pytest.raises(exceptions.OptimoveUncertainWriteError, match="not those of the earlier try"):
+            task.run(**changed)
+    else:
+        assert task.run(**changed)["resumed_rows"] == 0
+
+
+def test_the_moment_of_a_try_is_no_change(optimove_sandbox: OptimoveSandbox) -> None:
+    rows = [{"CustomerID": f"C{number}", "Status": True} for number in range(20)]
+    task = Task(OptimoveUpdateCustomerPromotionStatusOperator, campaign_id=221, promos_updated=rows, batch_size=5)
+    optimove_sandbox.fail(status=400, body="no", after=2)
+    with pytest.raises(exceptions.OptimoveBadRequestError):
+        task.run()
+    assert task.run()["resumed_rows"] == 10
+    sent = [call for call in optimove_sandbox.calls if call.status == 200]
+    assert [call.rows for call in sent] == [5] * 4
+
+
+@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize("write", ALL)
+def test_without_state_a_second_try_of_what_counts_twice_is_refused(
+    optimove_sandbox: OptimoveSandbox, write: Callable[..., Task], durable: bool
+) -> None:
+    task = write(20, batch_size=5, durable=durable)
+    if durable:
+        # Airflow before 3.3
+        task.state = None
+    optimove_sandbox.fail(status=429, after=2, times=5)
+    with pytest.raises(exceptions.OptimoveRateLimitError):
+        task.run()
+    if write in HARMLESS:
+        assert task.run()["rows"] == 20
+        return
+    with pytest.raises(exceptions.OptimoveUncertainWriteError, match="not the first try"):
+        task.run()
+    assert arrived(optimove_sandbox, task) == once(10)
+    assert task.run(on_uncertain="resend")["rows"] == 20
+
+
+def test_what_cannot_be_recorded_is_not_sent(optimove_sandbox: OptimoveSandbox) -> None:
+    task = metrics(20, batch_size=5)
+
+    def refuse() -> None:
+        if task.state is not None and task.state.writes == 2:
+            raise RuntimeError("404: the task was cleared")
+
+    assert task.state is not None
+    task.state.before_write = refuse
+    with pytest.raises(exceptions.OptimoveError, match="nothing more is sent; 10 of 20 rows were accepted") as caught:
+        task.run()
+    assert "404: the task was cleared" in str(caught.value)
+    assert not isinstance(caught.value, AirflowFailException)
+    assert len(optimove_sandbox.calls) == 2
+
+
+def test_the_state_holds_no_rows(optimove_sandbox: OptimoveSandbox) -> None:
+    task = mails(20, batch_size=5)
+    optimove_sandbox.fail(status=429, after=2, times=5)
+    with pytest.raises(exceptions.OptimoveRateLimitError):
+        task.run()
+    assert task.state is not None
+    (kept,) = task.state.kept.values()
+    assert "example.com" not in kept
+    assert len(kept) < 500
+    assert list(task.state.kept) == [KEY]
+
+
+def test_a_state_of_another_make_is_a_doubt(optimove_sandbox: OptimoveSandbox) -> None:
+    task = metrics(2)
+    assert task.state is not None
+    task.state.set(KEY, {"offset": 5})
+    with pytest.raises(exceptions.OptimoveUncertainWriteError):
+        task.run()
+    assert optimove_sandbox.calls == []
+
+
+def rejected(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_three_bad_rows_anywhere_in_a_batch_are_found(optimove_sandbox: OptimoveSandbox, tmp_path: Path) -> None:
+    seeded = random.Random(7)
+    places = [[1, 2, 3], [49_998, 49_999, 50_000], [1, 25_000, 50_000], [12_501, 25_001, 37_501]]
+    places += [seeded.sample(range(1, 50_001), 3) for _ in range(6)]
+    path = tmp_path / "rejected.jsonl"
+    task = preferences(50_000, on_rejected="isolate", rejected_path=str(path), fail_on_rejected=False)
+    for bad in places:
+        optimove_sandbox.preferences.clear()
+        calls_before = len(optimove_sandbox.calls)
+        for number in bad:
+            optimove_sandbox.refuse_rows("SetCustomerChannelPreference", f"C{number}", f"C{number} is not known")
+        result = task.run()
+        optimove_sandbox.forgive_rows()
+        assert (result["rows"], result["rejected"]) == (49_997, 3)
+        assert len(optimove_sandbox.calls) - calls_before <= 55
+        assert rejected(path) == [
+            {"row": number, "explanation": f"C{number} is not known", "data": f"C{number}"} for number in sorted(bad)
+        ]
+        assert arrived(optimove_sandbox, task) == once(50_000) - collections.Counter(bad)
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_wrong_argument_is_told_from_bad_rows(optimove_sandbox: OptimoveSandbox, tmp_path: Path) -> None:
+    optimove_sandbox.fail(status=400, body="ChannelID 504 is not known", times=None)
+    path = tmp_path / "rejected.jsonl"
+    task = preferences(50_000, on_rejected="isolate", rejected_path=str(path))
+    with pytest.raises(exceptions.OptimoveRejectedRowsError) as caught:
+        task.run()
+    assert "stopped at 100 rejected rows (max_rejected)" in str(caught.value)
+    assert "ChannelID 504 is not known" in str(caught.value)
+    assert isinstance(caught.value, AirflowFailException)
+    assert len(optimove_sandbox.calls) <= 300
+    assert len(rejected(path)) == 100
+
+
+@pytest.mark.parametrize("write", ALL)
+def test_rejected_rows_fail_the_task_at_the_end(
+    optimove_sandbox: OptimoveSandbox, write: Callable[..., Task], tmp_path: Path
+) -> None:
+    path = tmp_path / "rejected.jsonl"
+    task = write(20, batch_size=5, on_rejected="isolate", rejected_path=str(path))
+    function, value = {
+        promotions: ("AddPromotions", "P7"),
+        preferences: ("SetCustomerChannelPreference", "C7"),
+        interactions: ("UpdateCampaignInteractions", "C7"),
+        metrics: ("UpdateCampaignMetrics", "7"),
+        mails: ("SendTransactionalMail", "c7@example.com"),
+    }[write]
+    optimove_sandbox.refuse_rows(function, value, "bad row")
+    if write is metrics:
+        # Every row has template 7.
+        task.arguments["metrics"] = [{**row, "TemplateID": 99} for row in task.arguments["metrics"]]
+    with pytest.raises(exceptions.OptimoveRejectedRowsError) as caught:
+        task.run()
+    assert f"1 row rejected, written to {path}; the other 19 were accepted" in str(caught.value)
+    assert [row["row"] for row in rejected(path)] == [7]
+    delivered = once(20) - collections.Counter([7])
+    assert arrived(optimove_sandbox, task) == delivered
+    calls = len(optimove_sandbox.calls)
+    with pytest.raises(exceptions.OptimoveRejectedRowsError):
+        task.run()
+    # Cleared, what counts twice is not sent again.
+    assert (len(optimove_sandbox.calls) == calls) == (write in COUNTING)
+    assert [row["row"] for row in rejected(path)] == [7]
+
+
+def test_a_retry_keeps_what_was_rejected_before(optimove_sandbox: OptimoveSandbox, tmp_path: Path) -> None:
+    path = tmp_path / "rejected.jsonl"
+    task = interactions(40, batch_size=10, on_rejected="isolate", rejected_path=str(path), fail_on_rejected=False)
+    for number in (3, 33):
+        optimove_sandbox.refuse_rows("UpdateCampaignInteractions", f"C{number}", "unknown")
+    optimove_sandbox.fail(status=429, after=8, times=5)
+    with pytest.raises(exceptions.OptimoveRateLimitError):
+        task.run()
+    # Lines of a try that was killed before it recorded them are found again.
+    with path.open("a") as file:
+        file.write('{"row": 33}\n')
+    result = task.run()
+    assert (result["rows"], result["rejected"]) == (38, 2)
+    assert [row["row"] for row in rejected(path)] == [3, 33]
+    assert arrived(optimove_sandbox, task) == once(40) - collections.Counter([3, 33])
+
+
+def test_mails_that_fail_are_rejected(optimove_sandbox: OptimoveSandbox, tmp_path: Path) -> None:
+    optimove_sandbox.fail_mails("c7@example.com", "Address is blocked")
+    with pytest.raises(exceptions.OptimoveRejectedRowsError, match=r"Address is blocked.*rows 6 to 10"):
+        mails(20, batch_size=5).run()
+    optimove_sandbox.mails.clear()
+    path = tmp_path / "rejected.jsonl"
+    task = mails(20, batch_size=5, on_rejected="isolate", rejected_path=str(path), fail_on_rejected=False)
+    result = task.run()
+    assert (result["rows"], result["rejected"]) == (19, 1)
+    assert len(result["send_ids"]) == len(optimove_sandbox.mails)
+    ((row),) = rejected(path)
+    assert (row["row"], row["data"]) == (7, {"Email": "c7@example.com"})
+    assert "Address is blocked" in row["explanation"]
+    assert arrived(optimove_sandbox, task) == once(20) - collections.Counter([7])
+
+
+def test_mails_have_a_name_of_their_own_and_a_cleared_task_mails_again(optimove_sandbox: OptimoveSandbox) -> None:
+    task = mails(10, batch_size=5)
+    task.run()
+    task.run()
+    names = [mail["UniqueMessageID"] for mail in optimove_sandbox.mails]
+    assert len(set(names)) == 4
+    assert max(map(len, names)) <= 254
+    assert arrived(optimove_sandbox, task) == once(10) + once(10)
+
+
+def test_accounts_without_message_names(optimove_sandbox: OptimoveSandbox) -> None:
+    optimove_sandbox.refuse_unique_message_id = True
+    task = mails(10, batch_size=5)
+    result = task.run()
+    assert arrived(optimove_sandbox, task) == once(10)
+    assert result["calls"] == 3
+
+
+@pytest.mark.parametrize("limit", [10_000, 7_777])
+def test_an_account_that_takes_fewer_rows_gets_smaller_batches(optimove_sandbox: OptimoveSandbox, limit: int) -> None:
+    optimove_sandbox.row_limits["UpdateCampaignInteractions"] = limit
+    task = interactions(60_000)
+    optimove_sandbox.fail(status=429, after=4, times=5)
+    with pytest.raises(exceptions.OptimoveRateLimitError):
+        task.run()
+    task.run()
+    refused = [call for call in optimove_sandbox.calls if call.status == 400]
+    assert [call.rows for call in refused] == [50_000]
+    assert arrived(optimove_sandbox, task) == once(60_000)
+    taken = [call.rows for call in optimove_sandbox.calls if call.status == 200]
+    assert len(taken) == -(-50_000 // limit) + -(-10_000 // limit)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Request Entity Too Large",
+        "The number of customers exceeds the limit of 10000",
+        "Too many rows, maximum is 10,000",
+    ],
+)
+def test_words_for_too_many_rows(optimove_sandbox: OptimoveSandbox, said: str) -> None:
+    status = 413 if said.startswith("Request") else 400
+    optimove_sandbox.fail(status=status, body=said)
+    task = preferences(20_000)
+    task.run()
+    assert [call.rows for call in optimove_sandbox.calls] == [20_000, 10_000, 10_000]
+
+
+@pytest.mark.parametrize(
+    "said", ["PromotionName exceeds the maximum length of 50 characters", "Invalid template 7", "TemplateID 7 of row 3"]
+)
+def test_words_for_other_things(optimove_sandbox: OptimoveSandbox, said: str) -> None:
+    optimove_sandbox.fail(status=400, body=said)
+    with pytest.raises(exceptions.OptimoveBadRequestError):
+        promotions(100).run()
+    assert len(optimove_sandbox.calls) == 1
+
+
+def test_a_long_wait_gives_the_worker_back(optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = json.loads(optimove_sandbox.connection)
+    connection["extra"] = {"rate_limit": "3/3600"}
+    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(connection))
+    task = interactions(100, batch_size=10)
+    with pytest.raises(exceptions.OptimoveRateLimitError) as caught:
+        task.run()
+    assert not isinstance(caught.value, AirflowFailException)
+    assert "rows 31 to 40; 30 of 100 rows were accepted before" in str(caught.value)
+    connection["extra"] = {"rate_limit": "off"}
+    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(connection))
+    assert task.run()["resumed_rows"] == 30
+    assert arrived(optimove_sandbox, task) == once(100)
+
+
+def test_a_server_that_asks_for_a_long_pause_gives_the_worker_back(optimove_sandbox: OptimoveSandbox) -> None:
+    optimove_sandbox.fail(status=429, headers={"Retry-After": "301"}, after=1)
+    task = promotions(10, batch_size=5)
+    with pytest.raises(exceptions.OptimoveRateLimitError):
+        task.run()
+    assert len(optimove_sandbox.calls) == 2
+    assert task.run()["resumed_rows"] == 5
+
+
+def test_erased_customers_that_fail_after_a_lost_reply(optimove_sandbox: OptimoveSandbox, tmp_path: Path) -> None:
+    path = tmp_path / "failed.jsonl"
+    known = [customer_id(number) for number in range(1, 7)]
+    optimove_sandbox.fail("RemoveCustomerPII", drop="after", after=1)
+    task = Task(
+        OptimoveRemoveCustomerPIIOperator,
+        customer_ids=["unknown-1", *known[:2], "unknown-2", *known[2:]],
+        batch_size=4,
+        failed_path=str(path),
+    )
+    result = task.run()
+    assert optimove_sandbox.erased_customers >= set(known)
+    assert result["rows"] == 8
+    assert result["failed_path"] == str(path)
+    found = rejected(path)
+    assert result["failed"] == len(found)
+    assert [(row["CustomerID"], row["possibly_erased_before"]) for row in found] == [
+        ("unknown-1", False),
+        ("unknown-2", False),
+        *((customer, True) for customer in known[2:]),
+    ]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", [name for name, f in catalogue().items() if f.rows])
+def test_batch_sizes_of_the_guide(name: str) -> None:
+    documented = {"SendTransactionalMail": 200, "UpdateCampaignMetrics": 100}
+    large = {
+        "UpdateCustomerPromotionStatus",
+        "UpdateCampaignInteractions",
+        "SetCustomerChannelPreference",
+        "RemoveCustomerPII",
+    }
+    assert batch_size_of(catalogue()[name], None) == documented.get(name, 50_000 if name in large else 100)
