@@ -30,7 +30,9 @@ ENDINGS: tuple[str, ...] = (
 File = BinaryIO | gzip.GzipFile
 
 BLOCK_BYTES = 128 * 1024
-CSV_ROWS = 500  # measured: larger stretches are slower
+# Measured: larger stretches are slower.
+CSV_BLOCK_BYTES = 32 * 1024
+CSV_ROWS = 500
 PARQUET_ROWS = 1000
 
 # JSON that is cut off is refused at most this many characters before its end; strings, which have an error of their
@@ -218,27 +220,70 @@ def _elements_at_once(text: str) -> tuple[list[Any], int]:
 
 
 def _csv(file: File, name: str) -> Iterator[Objects | Table]:
-    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-        # Not strict, a quote that is never closed would silently swallow the rest of the file.
-        lines = csv.reader(text, strict=True)
-        rows = filter(None, lines)
-        count = 0
-        try:
-            header = next(rows, None)
-            if header is None:
+    lines_read, rows_read = 0, 0
+    names: tuple[str, ...] | None = None
+    blocks = _decoded_lines(file)
+    try:
+        for block in blocks:
+            text = block.replace("\r\n", "\n")
+            if '"' in text or "\r" in text:
+                # From the first quote on, what is a line is known only to who has read all before it.
+                rest = csv.reader(
+                    chain.from_iterable(io.StringIO(part, newline="") for part in chain([block], blocks)),
+                    # Not strict, a quote that is never closed would silently swallow the rest of the file.
+                    strict=True,
+                )
+                rows = filter(None, rest)
+                try:
+                    if names is None:
+                        names = _checked_names(next(rows), name)
+                    while cells := list(islice(rows, CSV_ROWS)):
+                        yield _stretch_of_cells(names, cells)
+                        rows_read += len(cells)
+                finally:
+                    lines_read += rest.line_num
                 return
-            names = _checked_names(header, name)
-            while stretch := list(islice(rows, CSV_ROWS)):
-                yield _stretch_of_cells(names, stretch)
-                count += len(stretch)
-        except (csv.Error, UnicodeDecodeError) as error:
-            line, reason = lines.line_num, str(error)
-            if isinstance(error, UnicodeDecodeError):
-                line += error.object.count(b"\n", 0, error.start) + 1
-                reason = "not UTF-8"
-            raise OptimoveInputError(
-                f"{name}: line {line:,} cannot be read (row {count + 1:,} or a later one): {reason}"
-            ) from None
+            lines_read += text.count("\n")
+            if names is None:
+                first, _, text = text.lstrip("\n").partition("\n")
+                names = _checked_names(first.split(","), name) if first else None
+            if names is not None and (stretch := _stretch_of_text(names, text)):
+                yield stretch
+                rows_read += len(stretch)
+    except (csv.Error, UnicodeDecodeError) as error:
+        reason = str(error)
+        if isinstance(error, UnicodeDecodeError):
+            lines_read += error.object.count(b"\n", 0, error.start) + 1
+            reason = "not UTF-8"
+        raise OptimoveInputError(
+            f"{name}: line {lines_read:,} cannot be read (row {rows_read + 1:,} or a later one): {reason}"
+        ) from None
+
+
+def _decoded_lines(file: File) -> Iterator[str]:
+    byte_order_mark = codecs.BOM_UTF8
+    for lines in _whole_lines(_blocks(file, CSV_BLOCK_BYTES)):
+        yield lines.removeprefix(byte_order_mark).decode()
+        byte_order_mark = b""
+
+
+def _stretch_of_text(names: tuple[str, ...], text: str) -> Objects | Table:
+    """Whole lines without quotes: their cells are what stands between the commas."""
+    from airflow_provider_optimove.clients.optimove.rows import Table
+
+    width = len(names)
+    text = text.removesuffix("\n")
+    if width == 1:
+        cells = text.split("\n")
+        if "," not in text and "" not in cells:
+            return Table(names, (cells,), text=True)
+    else:
+        # With a cell of its own for each end of a line, rows of another width push these out of their column.
+        cells = f"{text}\n".replace("\n", ",\n,").split(",")
+        ends = cells[width :: width + 1]
+        if ends.count("\n") == len(ends) == text.count("\n") + 1:
+            return Table(names, [cells[column : -1 : width + 1] for column in range(width)], text=True)
+    return _stretch_of_cells(names, [line.split(",") for line in text.split("\n") if line])
 
 
 def _stretch_of_cells(names: tuple[str, ...], rows: list[list[str]]) -> Objects | Table:
@@ -297,8 +342,8 @@ def _checked_names(header: Iterable[str], name: str) -> tuple[str, ...]:
     return names
 
 
-def _blocks(file: File) -> Iterator[bytes]:
-    return iter(partial(file.read, BLOCK_BYTES), b"")
+def _blocks(file: File, size: int | None = None) -> Iterator[bytes]:
+    return iter(partial(file.read, size or BLOCK_BYTES), b"")
 
 
 def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:

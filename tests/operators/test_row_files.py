@@ -500,17 +500,43 @@ def test_csv_without_rows(row_file: Write, content: bytes) -> None:
     assert rows_of(row_file(".csv", content)) == []
 
 
-def test_csv_rows_of_another_width(row_file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("quoted", [False, True])
+def test_csv_rows_of_another_width(row_file: Write, monkeypatch: pytest.MonkeyPatch, quoted: bool) -> None:
     monkeypatch.setattr(row_files, "CSV_ROWS", 3)
-    file = row_file(".csv", b"a,b\n1,2\n1,\n3,4\n5,\n6\n7,8,9\n0,0\n")
-    first, second, third = file
+    monkeypatch.setattr(row_files, "CSV_BLOCK_BYTES", 16)
+    head = b'"a",b\n' if quoted else b"a,b\n"
+    first, second, *others = row_file(".csv", head + b"1,2\n1,\n3,4\n5,\n6\n7,8,9\n0,0\n")
     assert isinstance(first, Table)
     assert dicts(first) == [{"a": "1", "b": "2"}, {"a": "1", "b": ""}, {"a": "3", "b": "4"}]
-    assert second == Objects(
-        [{"a": "5"}, Unreadable("1 cell, the header has 2"), Unreadable("3 cells, the header has 2")]
-    )
-    assert isinstance(third, Table)
-    assert dicts(third) == [{"a": "0", "b": "0"}]
+    bad = [{"a": "5"}, Unreadable("1 cell, the header has 2"), Unreadable("3 cells, the header has 2")]
+    if quoted:
+        (third,) = others
+        assert second == Objects(bad)
+        assert isinstance(third, Table)
+        assert dicts(third) == [{"a": "0", "b": "0"}]
+    else:
+        assert second == Objects([*bad, {"a": "0", "b": "0"}])
+        assert others == []
+
+
+@pytest.mark.parametrize("block", [5, 16, 1000])
+@pytest.mark.parametrize("seed", range(20))
+def test_csv_without_quotes_as_the_standard_library_reads_it(
+    row_file: Write, monkeypatch: pytest.MonkeyPatch, block: int, seed: int
+) -> None:
+    monkeypatch.setattr(row_files, "CSV_BLOCK_BYTES", block)
+    made = random.Random(seed)
+    width = made.choice([1, 2, 3])
+    end = made.choice(["\n", "\r\n"])
+    lines = [",".join(made.choice(["", "x", "é y", "12"]) for _ in range(width)) for _ in range(made.randrange(40))]
+    lines += made.choice([[], [""], ["1" + ",2" * width]])
+    text = end.join([",".join("abc"[:width]), *lines]) + made.choice(["", end])
+    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row][1:]
+    expected = [dict(zip("abc", row, strict=False)) if len(row) == width else None for row in rows]
+    found = rows_of(row_file(".csv", text.encode()))
+    assert [None if isinstance(row, Unreadable) else {"a": "", "b": "", "c": "", **row} for row in found] == [
+        None if row is None else {"a": "", "b": "", "c": "", **row} for row in expected
+    ]
 
 
 @pytest.mark.parametrize("line", [b"1", b"1,2,3"])
@@ -537,7 +563,7 @@ def test_csv_headers_that_are_not_valid(row_file: Write, header: bytes, problems
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"x" * 200_000 + b",1", "field larger than field limit (131072)"),
+        (b'"' + b"x" * 200_000 + b'",1', "field larger than field limit (131072)"),
         (b'"secret"s,1', "',' expected after '\"'"),
         (b'"secret,1', "unexpected end of data"),
         ("Grüße,1".encode("latin-1"), "not UTF-8"),
