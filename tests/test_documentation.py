@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import gzip
 import importlib.util
+import inspect
 import json
 import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +20,16 @@ from typing import Any
 import pytest
 
 from airflow_provider_optimove import __version__
+from airflow_provider_optimove.clients.optimove.batching import IN_MEMORY
+from airflow_provider_optimove.clients.optimove.bulk_write import LOG_INTERVAL
 from airflow_provider_optimove.clients.optimove.functions import catalogue, declaration
-from airflow_provider_optimove.exceptions import OptimoveError
+from airflow_provider_optimove.clients.optimove.rows import row_shape
+from airflow_provider_optimove.exceptions import MOST_PROBLEMS_SHOWN, OptimoveError, OptimoveUncertainWriteError
 from airflow_provider_optimove.hooks.optimove import EXTRA_FIELDS, settings_from_connection
 from airflow_provider_optimove.hooks.task_errors import ending_the_task
+from airflow_provider_optimove.operators import optimove
+from airflow_provider_optimove.operators.batched_write import LONGEST_RATE_LIMIT_WAIT, OptimoveBatchedWriteOperator
+from airflow_provider_optimove.operators.row_files import ENDINGS
 from airflow_provider_optimove.sandbox import Fault, OptimoveSandbox
 
 pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
@@ -35,11 +45,14 @@ def python_of(page: str) -> list[str]:
 PYTHON = python_of("README.md")
 DAGS = [snippet for snippet in PYTHON if "@dag" in snippet]
 CONFTEST = [snippet for snippet in PYTHON if "pytest_plugins" in snippet]
-PLAIN = [snippet for snippet in PYTHON if snippet not in (*DAGS, *CONFTEST)]
+TASKS = [snippet for snippet in PYTHON if "task_id=" in snippet and snippet not in DAGS]
+PLAIN = [snippet for snippet in PYTHON if snippet not in (*DAGS, *CONFTEST, *TASKS)]
+WRITING = (ROOT / "docs" / "writing.md").read_text()
 
 
 def test_every_kind_of_snippet_was_found() -> None:
-    assert [len(kind) for kind in (DAGS, CONFTEST, PLAIN)] == [1, 1, 1]
+    assert [len(kind) for kind in (DAGS, CONFTEST, TASKS, PLAIN)] == [1, 1, 1, 1]
+    assert len(python_of("docs/writing.md")) == 2
 
 
 @pytest.mark.parametrize("snippet", DAGS)
@@ -48,6 +61,173 @@ def test_dag_runs(snippet: str, optimove_sandbox: OptimoveSandbox, run_dag: Call
     assert set(run.states.values()) == {"success"}
     assert optimove_sandbox.promotions == {"WELCOME-BACK": "Welcome back, 10% off", "VIP-50": "VIP bonus"}
     assert 0 < run.xcom("count_targeted_customers") <= 1000
+
+
+def dag_of(tasks: str) -> str:
+    """A DAG file of a snippet that makes tasks."""
+    return f"""
+import pendulum
+from airflow.providers.common.compat.sdk import DAG
+
+with DAG("snippet", schedule=None, start_date=pendulum.datetime(2026, 1, 1)):
+{textwrap.indent(tasks, "    ")}
+"""
+
+
+EVENTS = """\
+CustomerID,CampaignID,ChannelID,InteractionDate,TemplateID,EventID
+C0000001,6577,504,2026-11-20,50402,opened
+C0000002,6577,504,2026-11-20,50402,clicked
+C0000003,6577,504,2026-11-20,50402,opened
+"""
+
+
+def interactions_of(sandbox: OptimoveSandbox) -> list[tuple[int, list[str]]]:
+    return [(call["EventID"], call["CustomerIDs"]) for call in sandbox.interactions]
+
+
+@pytest.mark.parametrize("snippet", TASKS)
+def test_tasks_run(
+    snippet: str, optimove_sandbox: OptimoveSandbox, run_dag: Callable[[str], Any], tmp_path: Path
+) -> None:
+    today = datetime.datetime.now(datetime.UTC).date()
+    (tmp_path / f"interactions-{today}.csv").write_text(EVENTS)
+    run = run_dag(dag_of(snippet.replace("/exports", str(tmp_path))))
+    assert set(run.states.values()) == {"success"}
+    assert interactions_of(optimove_sandbox) == [(2, ["C0000001", "C0000003"]), (3, ["C0000002"])]
+
+
+def test_tasks_of_the_writing_page_run(
+    optimove_sandbox: OptimoveSandbox, run_dag: Callable[[str], Any], tmp_path: Path
+) -> None:
+    tasks, _ = python_of("docs/writing.md")
+    optimove_sandbox.refuse_rows("UpdateCampaignInteractions", "C0000003", "Unknown customer")
+    today = datetime.datetime.now(datetime.UTC).date()
+    (tmp_path / f"interactions-{today}.csv.gz").write_bytes(gzip.compress(EVENTS.encode()))
+    run = run_dag(dag_of(tasks.replace("s3://exports", str(tmp_path))))
+    assert run.states == {"report_interactions": "failed", "unsubscribed": "success", "stop_mail": "success"}
+    assert interactions_of(optimove_sandbox) == [(2, ["C0000001"]), (3, ["C0000002"])]
+    assert json.loads((tmp_path / f"interactions-{today}.rejected.jsonl").read_text())["row"] == 3
+    assert optimove_sandbox.preferences == {(504, None): {"C0000017": 2, "C0000042": 2}}
+
+
+class TaskState(dict[str, Any]):
+    """Airflow's task state, as an operator sees it."""
+
+    set = dict.__setitem__
+    delete = dict.__delitem__
+
+
+def test_rows_that_had_arrived_are_passed_over_as_the_writing_page_says(optimove_sandbox: OptimoveSandbox) -> None:
+    names: dict[str, Any] = {}
+    exec(python_of("docs/writing.md")[1], names)
+    state = TaskState()
+    metric = {"ChannelID": 504, "CampaignID": 6577, "TemplateID": 50402, "MetricID": 2}
+
+    def send() -> Any:
+        task = optimove.OptimoveUpdateCampaignMetricsOperator(
+            task_id="send",
+            metrics=[{**metric, "MetricValue": number} for number in range(1, 11)],
+            batch_size=3,
+        )
+        return task.execute({"task_state_store": state})  # type: ignore[typeddict-item]
+
+    optimove_sandbox.fail("UpdateCampaignMetrics", drop="after", after=1)
+    with pytest.raises(OptimoveUncertainWriteError, match="in doubt: rows 4 to 6"):
+        send()
+    with pytest.raises(OptimoveUncertainWriteError, match="rows 4 to 6"):
+        send()
+    state["optimove_write"] = names["arrived"](state["optimove_write"])
+    assert send()["resumed_rows"] == 6
+    assert [row["MetricValue"] for row in optimove_sandbox.metrics] == list(range(1, 11))
+    assert state == {}
+
+
+def test_what_the_writing_page_shows_is_what_comes(optimove_sandbox: OptimoveSandbox, tmp_path: Path) -> None:
+    rejected, failed, summary = map(json.loads, re.findall(r"```json\n(.*?)```", WRITING, re.DOTALL))
+    optimove_sandbox.refuse_rows("UpdateCustomerPromotionStatus", "C0000007", "no such customer")
+    optimove.OptimoveUpdateCustomerPromotionStatusOperator(
+        task_id="update",
+        campaign_id=6577,
+        promos_updated=[{"CustomerID": f"C000000{number}", "Status": True} for number in range(1, 9)],
+        on_rejected="isolate",
+        rejected_path=str(tmp_path / "rejected.jsonl"),
+        fail_on_rejected=False,
+    ).execute({})
+    assert json.loads((tmp_path / "rejected.jsonl").read_text()) == rejected
+
+    for path in (None, str(tmp_path / "failed.jsonl")):
+        erase = optimove.OptimoveRemoveCustomerPIIOperator(task_id="x", customer_ids=["C0000007"], failed_path=path)
+        erased = erase.execute({})
+    assert json.loads((tmp_path / "failed.jsonl").read_text()) == failed
+
+    rows = [{"PromoCode": f"P{number}", "PromotionName": "x"} for number in range(250)]
+    added = optimove.OptimoveAddPromotionsOperator(task_id="x", promotions=rows).execute({})
+    assert added == summary
+    sent = optimove.OptimoveSendTransactionalMailOperator(task_id="x", template_id=127, recipients=[{"Email": "a@b.c"}])
+    keys = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", WRITING.split("| Key |")[1], re.MULTILINE)))
+    assert {*keys, "function"} == {*added, *erased, *sent.execute({})}
+
+
+def test_table_of_operators() -> None:
+    table = WRITING.split("| Operator |")[1].split("\n\n")[0]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    shared = set(inspect.signature(OptimoveBatchedWriteOperator.__init__).parameters)
+    told: dict[str, set[str]] = {}
+    name = ""
+    for written, rows, others, most, harmless in lines:
+        name = written.strip("`") if written.startswith("`") else name
+        function = catalogue()[name]
+        argument, fields = rows.split(": ")
+        told.setdefault(name, set()).update(re.findall(r"`(\w+)`", f"{argument} {others}"))
+        assert most == f"{function.max_rows or 100:,}"
+        assert harmless == ("yes" if function.repeatable else "**no**")
+        shape = row_shape(function).fields
+        if argument == "`interactions`":
+            own = {p.name: p for p in function.own_parameters if p.python_name != function.rows}
+            shape = {**shape, **own}
+        assert set(fields.split(", ")) == {f"{field}{'' if p.required else '?'}" for field, p in shape.items()}
+    operators = [
+        found for found in vars(optimove).values() if isinstance(found, type) and found.__module__ == optimove.__name__
+    ]
+    assert [f"Optimove{name}Operator" for name in told] == [operator.__name__ for operator in operators]
+    for arguments, operator in zip(told.values(), operators, strict=True):
+        assert arguments == set(inspect.signature(operator).parameters) - {"self", "kwargs"}
+        assert f"`{operator.__name__}`" in README
+    of_all = re.findall(
+        r"^\| `(\w+)` \| `?([\w]+)`? \|", WRITING.split("| Argument |")[1].split("\n\n")[0], re.MULTILINE
+    )
+    assert {name for name, _ in of_all} == shared - {"self", "kwargs"}
+    signature = inspect.signature(OptimoveBatchedWriteOperator.__init__).parameters
+    assert {name: str(signature[name].default) for name, _ in of_all} == dict(of_all)
+
+
+def test_formats_of_the_writing_page() -> None:
+    cells = re.findall(r"^\| (`\..*?) \|", WRITING, re.MULTILINE)
+    endings = re.findall(r"`(\.\w+)`", " ".join(cells))
+    zipped = [f"{ending}.gz" for ending in endings if ending != ".parquet"]
+    assert sorted([*endings, *zipped]) == sorted(ENDINGS)
+    words = " ".join(WRITING.split())
+    for limit in (
+        f"at most {LONGEST_RATE_LIMIT_WAIT} seconds",
+        f"first {MOST_PROBLEMS_SHOWN} bad rows",
+        f"every {LOG_INTERVAL:.0f} seconds",
+        f"up to {IN_MEMORY >> 20} MB",
+    ):
+        assert limit in words
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    headings = {
+        re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
+    for link in re.findall(r"\]\(([^)]*)\)", text):
+        if link.startswith("#"):
+            assert link[1:] in headings, link
+        elif "://" not in link:
+            assert (ROOT / page).parent.joinpath(link).exists(), link
 
 
 @pytest.mark.parametrize("snippet", PLAIN)
