@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from itertools import chain, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
+from airflow_provider_optimove.operators.storage import shown_path, storage_path
 
 if TYPE_CHECKING:
     from airflow_provider_optimove.clients.optimove.rows import Objects, Table, Unreadable
@@ -41,10 +41,6 @@ LONGEST_CUT = 16
 JSON_SPACE = " \t\n\r"
 AFTER_ELEMENT = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*")
 
-# Secrets may hold "/", so credentials do not end where Airflow's reading of the URI has them end.
-CREDENTIALS = re.compile(r"(?<=://)[^/:]*:(?!\d+/).*@")
-USER_INFO = re.compile(rf"{CREDENTIALS.pattern}|(?<=://)[^/]*@")
-
 
 def is_path(text: str) -> bool:
     """Whether a text names a file that can be read: by its ending, in any letter case."""
@@ -66,7 +62,7 @@ class RowFile:
     def __init__(self, path: str, conn_id: str | None = None) -> None:
         self._path = path
         self._conn_id = conn_id
-        self._shown = USER_INFO.sub("***@", path)
+        self._shown = shown_path(path)
 
     def __iter__(self) -> Iterator[Objects | Table]:
         if not is_path(self._path):
@@ -83,15 +79,7 @@ class RowFile:
                 raise OptimoveInputError(f"{self._shown}: the gzip file is damaged or cut off ({error})") from error
 
     def _open(self) -> BinaryIO:
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-        if CREDENTIALS.search(self._path):
-            raise OptimoveInputError(
-                f"{self._shown}: credentials do not belong into a path; name the Airflow connection that holds them"
-            )
-        # Airflow 2.11 takes a relative path for one below the root.
-        location = self._path if "://" in self._path else str(Path(self._path).expanduser().absolute())
-        path = ObjectStoragePath(location, conn_id=self._conn_id)
+        path = storage_path(self._path, self._conn_id)
         # Not path.open(): what it returns is no whole file on 2.11, and loads Airflow's plugins when it is read.
         file: BinaryIO = path.fs.open(path.path, "rb")
         return file

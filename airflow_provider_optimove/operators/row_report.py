@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from airflow_provider_optimove.operators.storage import shown_path, storage_path
+
 log = logging.getLogger(__name__)
 
 
@@ -18,10 +20,8 @@ class RowReport:
     """
 
     def __init__(self, path: str, conn_id: str | None = None) -> None:
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-        self.path = path
-        self._place = ObjectStoragePath(path, conn_id=conn_id)
+        self._shown = shown_path(path)
+        self._place = storage_path(path, conn_id)
         self._is_local = self._place.protocol in ("", "file")
         self._content = b""
 
@@ -44,7 +44,7 @@ class RowReport:
         if len(found) < kept:
             log.warning(
                 "%s has %d of the %d lines of the earlier try; was that on another machine?",
-                *(self.path, len(found), kept),
+                *(self._shown, len(found), kept),
             )
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:

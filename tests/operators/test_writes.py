@@ -688,3 +688,115 @@ def test_batch_sizes_of_the_guide(name: str) -> None:
         "RemoveCustomerPII",
     }
     assert batch_size_of(catalogue()[name], None) == documented.get(name, 50_000 if name in large else 100)
+
+
+INTERACTION = {"ChannelID": 504, "InteractionDate": "2026-11-20", "EventID": "opened"}
+
+
+def mixed_interactions(count: int, **arguments: Any) -> Task:
+    """Rows of three campaigns and two templates in turn."""
+    rows = [
+        {"CustomerID": f"C{number}", "CampaignID": 221 + number % 3, "TemplateID": 7 + number % 2, **INTERACTION}
+        for number in range(1, count + 1)
+    ]
+    return Task(OptimoveUpdateCampaignInteractionsOperator, interactions=rows, **arguments)
+
+
+def test_rows_of_a_group_are_named_by_their_numbers_in_the_input(optimove_sandbox: OptimoveSandbox) -> None:
+    task = mixed_interactions(60)
+    optimove_sandbox.fail(drop="after", after=1)
+    with pytest.raises(exceptions.OptimoveUncertainWriteError) as caught:
+        task.run()
+    _, second = optimove_sandbox.interactions
+    numbers = [int(customer[1:]) for customer in second["CustomerIDs"]]
+    assert f"the 10 rows from {numbers[0]} to {numbers[-1]} with CampaignID {second['CampaignID']}" in str(caught.value)
+    task.run(on_uncertain="resend")
+    assert len(optimove_sandbox.interactions) == 7
+    assert arrived(optimove_sandbox, task) == once(60) + collections.Counter(numbers)
+
+
+def test_rejected_rows_of_groups(
+    optimove_sandbox: OptimoveSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (7, 31, 32):
+        optimove_sandbox.refuse_rows("UpdateCampaignInteractions", f"C{number}", f"C{number} is not known")
+    path = tmp_path / "rejected.jsonl"
+    rows = tmp_path / "rows.jsonl"
+    task = mixed_interactions(60, on_rejected="isolate", rejected_path=str(path), fail_on_rejected=False)
+    rows.write_text("\n".join(json.dumps(row) for row in task.arguments["interactions"]))
+    reads = 0
+    numbers = batched_write._numbers
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return numbers(*arguments)
+
+    monkeypatch.setattr(batched_write, "_numbers", counted)
+    assert task.run(interactions=str(rows))["rejected"] == 3
+    found = {row["row"]: row["data"] for row in rejected(path)}
+    assert set(found) == {7, 31, 32}
+    assert found[31] == {
+        "CustomerID": "C31",
+        "CampaignID": 222,
+        "ChannelID": 504,
+        "InteractionDate": "2026-11-20",
+        "TemplateID": 8,
+        "EventID": 2,
+    }
+    # 7 and 31 belong together: the input is read again once for both.
+    assert reads == 2
+    assert arrived(optimove_sandbox, task) == once(60) - collections.Counter([7, 31, 32])
+
+
+def test_arguments_beside_interactions_stand_for_all_rows(optimove_sandbox: OptimoveSandbox) -> None:
+    rows = [{"CustomerID": f"C{number}", "EventID": 2 + number % 2} for number in range(1, 11)]
+    task = Task(
+        OptimoveUpdateCampaignInteractionsOperator,
+        **{name: value for name, value in CALL.items() if name != "event_id"},
+        interactions=rows,
+    )
+    task.run()
+    assert [(call["CampaignID"], call["EventID"]) for call in optimove_sandbox.interactions] == [(221, 3), (221, 2)]
+    with pytest.raises(exceptions.OptimoveInputError, match="row 1: 'TemplateID': this is an argument of its own"):
+        task.run(interactions=[{"CustomerID": "C1", "EventID": 2, "TemplateID": 8}])
+    with pytest.raises(exceptions.OptimoveInputError, match="row 1: EventID: missing"):
+        task.run(interactions=[{"CustomerID": "C1"}])
+    with pytest.raises(exceptions.OptimoveInputError, match="interactions: not together with customer_ids"):
+        task.run(customer_ids=["C1"])
+
+
+def test_at_too_many_rejected_rows_what_is_harmless_starts_over(
+    optimove_sandbox: OptimoveSandbox, tmp_path: Path
+) -> None:
+    path = tmp_path / "rejected.jsonl"
+    for write in (preferences, interactions):
+        task = write(20, batch_size=5, on_rejected="isolate", rejected_path=str(path), max_rejected=2)
+        optimove_sandbox.fail(status=400, body="no such channel", times=None, after=1)
+        with pytest.raises(exceptions.OptimoveRejectedRowsError, match="stopped at 2 rejected rows"):
+            task.run()
+        optimove_sandbox.faults.clear()
+        if write is preferences:
+            assert task.run()["rows"] == 20
+        else:
+            with pytest.raises(exceptions.OptimoveRejectedRowsError, match="2 rows rejected"):
+                task.run()
+            assert arrived(optimove_sandbox, task) == once(20) - collections.Counter([6, 7])
+
+
+@pytest.mark.parametrize(
+    "path", ["reports/rejected.jsonl", "~/reports/rejected.jsonl", "file://{}/reports/rejected.jsonl"]
+)
+def test_paths_of_reports(
+    optimove_sandbox: OptimoveSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    task = preferences(5, on_rejected="isolate", rejected_path=path.format(tmp_path))
+    with pytest.raises(FileNotFoundError):
+        task.run()
+    assert optimove_sandbox.calls == []
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "rejected.jsonl").write_text("of an earlier run\n")
+    task.run()
+    assert (tmp_path / "reports" / "rejected.jsonl").read_text() == ""

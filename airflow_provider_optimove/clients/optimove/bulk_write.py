@@ -188,12 +188,14 @@ class BulkWrite:
         self._function = replace(plan.function, repeatable=True) if policy.resend else plan.function
         self._rows_parameter = api_name(plan.function.rows or "")
         self._names_messages = UNIQUE_MESSAGE_ID in plan.function.parameters
+        self._does = "mail" if self._names_messages else "count"
         self._arguments = dict(arguments)
-        self._fingerprint = fingerprint
+        self._progress = Progress(fingerprint=fingerprint, nonce=uuid.uuid4().hex)
         self._journal = journal
         self._reports = reports
         self._policy = policy
         self._row_numbers = row_numbers
+        self._known_numbers: dict[int, Sequence[int] | None] = {}
         self._log = log
 
     def run(self) -> Outcome:
@@ -225,7 +227,7 @@ class BulkWrite:
             self._kept(self._journal.clear)
 
     def _begin(self) -> Progress:
-        fresh = Progress(fingerprint=self._fingerprint, nonce=uuid.uuid4().hex)
+        fresh = self._progress
         kept = self._journal.load() if self._journal is not None else None
         if kept is None:
             if self._journal is None and self._policy.earlier_tries:
@@ -238,7 +240,7 @@ class BulkWrite:
             saved = msgspec.convert(kept, Progress)
         except msgspec.ValidationError:
             saved = Progress(fingerprint="", nonce="", sending=1)
-        if saved.fingerprint != self._fingerprint:
+        if saved.fingerprint != fresh.fingerprint:
             doubtful = f" and {saved.sending:,} more are in doubt" if saved.sending else ""
             self._doubt(
                 f"the rows or the arguments are not those of the earlier try, in which {saved.accepted:,} rows were"
@@ -246,6 +248,7 @@ class BulkWrite:
                 serious=bool(saved.accepted or saved.sending),
             )
             return fresh
+        self._progress = saved
         if saved.sending:
             rows = self._described(self._plan[saved.batches], saved.done, saved.sending)
             self._doubt(f"the earlier try ended while it sent {rows}; nobody knows whether they arrived", rows)
@@ -264,9 +267,9 @@ class BulkWrite:
             self._log.warning("%s: %s; sending %s again", self._name, what, rows)
             return
         raise OptimoveUncertainWriteError(
-            f"{what}. Nothing was sent now, because {self._name} may count twice what it gets twice. Look in Optimove"
-            f" what has arrived; then clear the task with on_uncertain='resend' to send {rows} again, or give a new"
-            " task the rows that are missing",
+            f"{what}. Nothing was sent now, because {self._name} may {self._does} twice what it gets twice. Look in"
+            f" Optimove what has arrived. Then clear the task with on_uncertain='resend' to send {rows} again, or give"
+            " a new task the rows that are missing; the page on writing tells how to go on after rows that did arrive",
             function=self._name,
         )
 
@@ -312,19 +315,19 @@ class BulkWrite:
     def _send(self, batch: Batch, start: int, count: int, rows: bytes) -> Fetched:
         arguments = {**self._arguments, **batch.shared, self._rows_parameter: msgspec.Raw(rows)}
         if self._names_messages:
-            place = f"{self._progress.batches + 1}-{start + 1}-{start + count}"
-            arguments[UNIQUE_MESSAGE_ID] = f"{self._progress.nonce}-{place}"
+            first = batch.before + start + 1
+            arguments[UNIQUE_MESSAGE_ID] = f"{self._progress.nonce}-{first}-{first + count - 1}"
         try:
             return self._client.send(self._function, arguments)
         except OptimoveBadRequestError as error:
             if error.status != 409 or not self._names_messages:
                 raise
-            self._log.info("%s: %s: these mails were sent by an earlier call", self._name, error.message)
+            self._log.info("%s: %s were mailed by an earlier call", self._name, self._described(batch, start, count))
             return Fetched(None, b"", repeated=True)
 
     def _reject(self, batch: Batch, position: int, rows: Sequence[msgspec.Raw], error: OptimoveError) -> None:
         progress = self._progress
-        numbers = self._row_numbers(batch)
+        numbers = self._numbers(batch)
         number = None if numbers is None else numbers[position]
         self._reports.rejected(RejectedRow(number, error.message, rows[position], batch.shared))
         progress.rejected += 1
@@ -332,8 +335,11 @@ class BulkWrite:
             row = "a row" if number is None else f"row {number:,}"
             self._log.warning("%s: %s was rejected: %s", self._name, row, error.message)
         if progress.rejected >= self._policy.max_rejected:
-            progress.done, progress.sending = position + 1, 0
-            self._save()
+            if self._harmless:
+                self.forget()
+            else:
+                progress.done, progress.sending = position + 1, 0
+                self._save()
             raise OptimoveRejectedRowsError(
                 f"stopped at {progress.rejected:,} rejected rows (max_rejected): then the arguments are wrong rather"
                 f" than the rows; {self._so_far()}. The last was told: {error.message}",
@@ -370,13 +376,19 @@ class BulkWrite:
                 function=self._name,
             ) from error
 
+    def _numbers(self, batch: Batch) -> Sequence[int] | None:
+        number = self._progress.batches
+        if number not in self._known_numbers:
+            self._known_numbers = {number: self._row_numbers(batch)}
+        return self._known_numbers[number]
+
     def _described(self, batch: Batch, start: int, count: int) -> str:
         """Some rows of a batch, in words that find them in the input."""
         if not batch.shared:
             first = batch.before + start + 1
             return f"rows {first:,} to {first + count - 1:,}" if count > 1 else f"row {first:,}"
         alike = ", ".join(f"{name} {value}" for name, value in batch.shared.items())
-        numbers = self._row_numbers(batch)
+        numbers = self._numbers(batch)
         if numbers is None:
             return f"{count:,} rows with {alike}"
         first, last = numbers[start], numbers[start + count - 1]

@@ -127,9 +127,10 @@ def _again_or_doubt(
     """Repeat what is harmless or surely did not happen; a write that may have happened is left to the user."""
     if function.repeatable or not happened:
         raise TryAgain(error, after)
+    does = "mail" if function.lane == "mail" else "count"
     raise OptimoveUncertainWriteError(
         f"{error.message}; the write may have taken effect or not, and it was not sent again because a second one"
-        " may count twice",
+        f" may {does} twice",
         function=function.name,
         status=error.status,
     )

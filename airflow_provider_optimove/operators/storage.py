@@ -1,0 +1,39 @@
+"""Where files of rows lie: on this machine, or in an object storage."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_provider_optimove.exceptions import OptimoveInputError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+# Secrets may hold "/", so credentials do not end where Airflow's reading of the URI has them end.
+CREDENTIALS = re.compile(r"(?<=://)[^/:]*:(?!\d+/).*@")
+USER_INFO = re.compile(rf"{CREDENTIALS.pattern}|(?<=://)[^/]*@")
+
+
+def shown_path(path: str) -> str:
+    """A path as an error or the log may show it."""
+    return USER_INFO.sub("***@", path)
+
+
+def storage_path(path: str, conn_id: str | None = None) -> ObjectStoragePath:
+    """The place of a file.
+
+    :param path: a local path, also a relative one or one below ``~``, or a URI that ObjectStoragePath knows.
+    :param conn_id: the Airflow connection of the storage.
+    :raises OptimoveInputError: the path holds credentials.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    if CREDENTIALS.search(path):
+        raise OptimoveInputError(
+            f"{shown_path(path)}: credentials do not belong into a path; name the Airflow connection that holds them"
+        )
+    # Airflow 2.11 takes a relative path for one below the root.
+    location = path if "://" in path else str(Path(path).expanduser().absolute())
+    return ObjectStoragePath(location, conn_id=conn_id)
