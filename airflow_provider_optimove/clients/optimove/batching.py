@@ -35,6 +35,9 @@ MOST_WAITING_GROUPS = 10_000
 # Plans below this size never touch the disk.
 IN_MEMORY = 8 << 20
 
+# Of a subclass of str the text is sent.
+_encode = msgspec.json.Encoder(enc_hook=str.__str__).encode
+
 
 def batch_size_of(function: Function, wanted: int | None) -> int:
     """Rows a call: what was asked for, or the documented maximum.
@@ -151,7 +154,7 @@ def row_numbers(batch: Batch, stretches: Iterable[Stretch], check: RowChecker | 
     :param stretches: the input.
     :param check: what its rows were checked with.
     """
-    if not batch.shared:
+    if isinstance(check, RowChecker):
         return range(batch.before + 1, batch.before + batch.count + 1)
     shared = tuple(batch.shared.items())
     alike = (
@@ -168,7 +171,7 @@ class _Waiting:
     def __init__(self, before: int) -> None:
         self.before = before
         self.count = 0
-        self.parts: list[bytes] = []
+        self.content = bytearray(b"[")
 
 
 class _Planner:
@@ -217,8 +220,14 @@ class _Planner:
             if rows and not self._bad:
                 self._add(shared, rows)
             rows.clear()
-        while self._rows_waiting > MOST_WAITING_ROWS or len(self._waiting) > MOST_WAITING_GROUPS:
-            self._leave(max(self._waiting, key=lambda shared: self._waiting[shared].count))
+        if self._too_many_wait():
+            for shared in sorted(self._waiting, key=lambda shared: self._waiting[shared].count, reverse=True):
+                self._leave(shared)
+                if not self._too_many_wait():
+                    break
+
+    def _too_many_wait(self) -> bool:
+        return self._rows_waiting > MOST_WAITING_ROWS or len(self._waiting) > MOST_WAITING_GROUPS
 
     def _add(self, shared: Shared, rows: list[Any]) -> None:
         while rows:
@@ -228,7 +237,7 @@ class _Planner:
             room = self._size - waiting.count
             fitting, rows = (rows, []) if len(rows) <= room else (rows[:room], rows[room:])
             # At once, as long as the rows are at hand: later they would have to be fetched from all over the memory.
-            waiting.parts.append(msgspec.json.encode(fitting)[1:-1])
+            waiting.content += _encode(fitting)[1:-1] + b","
             waiting.count += len(fitting)
             self._rows_waiting += len(fitting)
             if waiting.count == self._size:
@@ -236,7 +245,7 @@ class _Planner:
 
     def _leave(self, shared: Shared) -> None:
         waiting = self._waiting.pop(shared)
-        content = b"[" + b",".join(waiting.parts) + b"]"
-        self._plan.append(Batch(dict(shared), waiting.before, waiting.count, content))
+        waiting.content[-1:] = b"]"
+        self._plan.append(Batch(dict(shared), waiting.before, waiting.count, bytes(waiting.content)))
         self._rows_waiting -= waiting.count
         self._planned[shared] += waiting.count

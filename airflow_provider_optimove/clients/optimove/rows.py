@@ -6,11 +6,12 @@ is wrong with which row.
 
 from __future__ import annotations
 
+import datetime
 import operator
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, compress, repeat
 from typing import Annotated, Any
 
 import msgspec
@@ -21,6 +22,8 @@ from airflow_provider_optimove.clients.optimove.values import LARGEST_INTEGER, U
 
 # From here on the combinations seen so far are forgotten, and checked again.
 MOST_COMBINATIONS = 10_000
+# How a CSV file says it, mostly; other ways are known to the slow check.
+_TRUTH = {"true": True, "false": False, "True": True, "False": False, "1": True, "0": False}
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Table:
         """The same rows as mappings, without what has no value."""
         for values in zip(*self.columns, strict=True):
             row = zip(self.names, values, strict=True)
-            yield {name: value for name, value in row if value != "" or not self.text}
+            yield {name: value for name, value in row if not self.text or value != ""}
 
 
 Stretch = Objects | Table
@@ -151,10 +154,6 @@ class RowChecker:
         """
         self.taken[()] += self._checked(stretch)
 
-    def shared_of(self, stretch: Stretch) -> list[Shared]:
-        """What each row has in common with others of its call: nothing."""
-        return [()] * len(stretch)
-
     def _checked(self, stretch: Stretch) -> list[Any]:
         try:
             columns = self._columns.of(stretch)
@@ -184,7 +183,7 @@ class Grouping:
         self._columns = _Columns(self._shape)
         self._check_values = _column_check(value)
         self._check_shared = row_check(shared)
-        self._appends = _Appends((), False, self._taken_with)
+        self._known = _Combinations((), False, self._list_of)
 
     def take(self, stretch: Stretch) -> None:
         """Check a stretch of rows and add its values to what is taken.
@@ -192,76 +191,79 @@ class Grouping:
         :raises BadRows: some rows are not valid.
         :raises BadColumns: the table has not the columns that are needed.
         """
-        if len(self.taken) > MOST_COMBINATIONS:
+        if max(len(self.taken), len(self._known)) > MOST_COMBINATIONS:
             self.taken = {}
-            self._appends = _Appends((), False, self._taken_with)
+            self._known = _Combinations((), False, self._list_of)
         try:
             names = self._columns.names(stretch)
             values = self._check_values(self._columns.column(stretch, names[self._value.name]), _is_text(stretch))
-            self._sort_in(stretch, {name: names[name] for name in self._shared if name in names}, values)
+            lists = self._lists(stretch, names)
         except _NOT_THE_FAST_WAY:
-            for row in _one_by_one(self._shape, stretch):
-                self._taken_with(row).append(row[self._value.name])
+            checked = _one_by_one(self._shape, stretch)
+            values = [row[self._value.name] for row in checked]
+            lists = map(self._list_of, checked)
+        deque(map(list.append, lists, values), maxlen=0)
 
     def shared_of(self, stretch: Stretch) -> list[Shared]:
-        """What each row has in common with others of its call."""
-        return [self._in_order(row) for row in _one_by_one(self._shape, stretch)]
+        """What each row has in common with others of its call.
 
-    def _sort_in(self, stretch: Stretch, names: Mapping[str, str], values: Sequence[Any]) -> None:
-        if (self._appends.names, self._appends.text) != (tuple(names), _is_text(stretch)):
-            self._appends = _Appends(tuple(names), _is_text(stretch), self._taken_with)
-        written = list(names.values())
-        try:
-            combinations = self._columns.tuples(stretch, written)
-            for append, value in zip(map(self._appends.__getitem__, combinations), values, strict=True):
-                append(value)
-        except _NOT_THE_FAST_WAY:
-            with suppress(*_NOT_THE_FAST_WAY):
-                for combination in self._columns.tuples(stretch, written):
-                    self._appends.known(combination).pop()
-            raise
+        :raises BadRows: some rows are not valid.
+        """
+        return list(map(self._in_order, _one_by_one(self._shape, stretch)))
 
-    def _taken_with(self, row: Mapping[str, Any]) -> list[Any]:
-        return self.taken.setdefault(self._in_order(self._check_shared(row)), [])
+    def _lists(self, stretch: Stretch, names: Mapping[str, str]) -> Iterable[list[Any]]:
+        """For each row the list that its value belongs to."""
+        shared, text = tuple(name for name in self._shared if name in names), _is_text(stretch)
+        if (self._known.names, self._known.text) != (shared, text):
+            self._known = _Combinations(shared, text, lambda row: self._list_of(self._check_shared(row)))
+        combinations = self._columns.tuples(stretch, [names[name] for name in shared])
+        if not text:
+            _check_alike_if_equal(combinations)
+        return list(map(self._known.__getitem__, combinations))
 
-    def _in_order(self, row: Mapping[str, Any]) -> Shared:
-        return tuple((name, row[name]) for name in self._shared if name in row)
+    def _list_of(self, checked: Mapping[str, Any]) -> list[Any]:
+        return self.taken.setdefault(self._in_order(checked), [])
+
+    def _in_order(self, checked: Mapping[str, Any]) -> Shared:
+        return tuple((name, checked[name]) for name in self._shared if name in checked)
 
 
-class _Appends(dict[tuple[Any, ...], Callable[[Any], None]]):
-    """What adds a value to those of its combination. Few combinations stand for many rows, so each is checked once.
+class _Combinations(dict[tuple[Any, ...], list[Any]]):
+    """The list that the values of a combination belong to. Few combinations stand for many rows: each is checked once.
 
     :param names: the fields that a combination consists of.
     :param text: whether the empty text stands for no value.
-    :param taken_with: checks a combination and returns the list of its values.
+    :param list_of: checks a combination and finds its list.
     """
 
-    def __init__(
-        self, names: tuple[str, ...], text: bool, taken_with: Callable[[Mapping[str, Any]], list[Any]]
-    ) -> None:
+    def __init__(self, names: tuple[str, ...], text: bool, list_of: Callable[[Mapping[str, Any]], list[Any]]) -> None:
         super().__init__()
         self.names = names
         self.text = text
-        self._taken_with = taken_with
-        self._lists: dict[tuple[Any, ...], list[Any]] = {}
+        self._list_of = list_of
 
-    def __missing__(self, combination: tuple[Any, ...]) -> Callable[[Any], None]:
+    def __missing__(self, combination: tuple[Any, ...]) -> list[Any]:
         row = zip(self.names, combination, strict=True)
-        taken = self._taken_with({name: value for name, value in row if value != "" or not self.text})
-        self._lists[combination] = taken
-        self[combination] = taken.append
-        return taken.append
+        found = self._list_of({name: value for name, value in row if not self.text or value != ""})
+        self[combination] = found
+        return found
 
-    def known(self, combination: tuple[Any, ...]) -> list[Any]:
-        """The values of a combination that was met before; KeyError for another."""
-        return self._lists[combination]
+
+def _check_alike_if_equal(combinations: Sequence[tuple[Any, ...]]) -> None:
+    """Values that are equal must mean the same; 1, 1.0 and True do not, nor do times of two zones."""
+    try:
+        msgspec.convert(combinations, list[tuple[int | str | None, ...]])
+    except msgspec.ValidationError:
+        if not set(map(type, chain.from_iterable(combinations))) <= {int, str, type(None), datetime.date}:
+            raise
 
 
 class _NotUniform(Exception):
     """The rows of a stretch have not all the same fields, or not those that are declared."""
 
 
-_NOT_THE_FAST_WAY = (_NotUniform, Unfit, msgspec.ValidationError, KeyError, TypeError, UnicodeEncodeError)
+# ValueError: halves of surrogate pairs, numbers with too many digits; msgspec's errors are such from 0.19 on.
+_NOT_THE_FAST_WAY = (_NotUniform, Unfit, msgspec.ValidationError, KeyError, TypeError, ValueError)
 
 
 class _Columns:
@@ -270,24 +272,16 @@ class _Columns:
     def __init__(self, shape: RowShape) -> None:
         self._shape = shape
         self._fields = {name.lower(): name for name in shape.fields}
-        self._needed = {name for name, field in shape.fields.items() if field.required}
+        self._elsewhere = {name.lower() for name in shape.elsewhere}
         self._known: dict[tuple[str, ...], Mapping[str, str]] = {}
 
     def names(self, stretch: Stretch) -> Mapping[str, str]:
         """The fields that all rows have, each with its name as it is written."""
-        if isinstance(stretch, Table):
-            written = stretch.names
-            if problems := list(self._problems(written)):
-                raise BadColumns(problems)
-        else:
-            first = stretch.rows[0]
-            if type(first) is not dict or set(map(len, stretch.rows)) != {len(first)}:
-                raise _NotUniform
-            written = tuple(first)
+        written = stretch.names if isinstance(stretch, Table) else self._keys(stretch.rows)
         if written not in self._known:
-            if any(True for _ in self._problems(written)):
-                raise _NotUniform
-            found = {self._fields[name.lower()]: name for name in written if name.lower() in self._fields}
+            found, problems = self._found(written)
+            if problems:
+                raise BadColumns(problems) if isinstance(stretch, Table) else _NotUniform
             self._known = {written: found}
         return self._known[written]
 
@@ -297,11 +291,13 @@ class _Columns:
             return stretch.columns[stretch.names.index(name)]
         return list(map(operator.itemgetter(name), stretch.rows))
 
-    def tuples(self, stretch: Stretch, names: Sequence[str]) -> Iterable[tuple[Any, ...]]:
+    def tuples(self, stretch: Stretch, names: Sequence[str]) -> Sequence[tuple[Any, ...]]:
         """The values of several fields, a tuple a row."""
+        if not names:
+            return [()] * len(stretch)
         if isinstance(stretch, Objects) and len(names) > 1:
-            return map(operator.itemgetter(*names), stretch.rows)
-        return zip(*(self.column(stretch, name) for name in names), strict=True)
+            return list(map(operator.itemgetter(*names), stretch.rows))
+        return list(zip(*(self.column(stretch, name) for name in names), strict=True))
 
     def of(self, stretch: Stretch) -> Mapping[str, Sequence[Any]]:
         """The values of all fields that the rows have."""
@@ -310,19 +306,35 @@ class _Columns:
             return {sole: stretch.rows}
         return {field: self.column(stretch, name) for field, name in self.names(stretch).items()}
 
-    def _problems(self, written: Sequence[str]) -> Iterator[str]:
+    def _keys(self, rows: Sequence[Any]) -> tuple[str, ...]:
+        if set(map(type, rows)) != {dict}:
+            raise _NotUniform
+        if self._shape.bare:
+            # What is not sent may differ from row to row.
+            return tuple(set().union(*rows))
+        # All keys of the first are looked up in the others: of equal length, they have the same.
+        if len(set(map(len, rows))) > 1:
+            raise _NotUniform
+        return tuple(rows[0])
+
+    def _found(self, written: Sequence[str]) -> tuple[Mapping[str, str], list[str]]:
+        """The fields with their names as they are written, and what is wrong with those."""
+        found: dict[str, str] = {}
+        problems: list[str] = []
+        for name in written:
+            lower = str(name).lower()
+            field = self._fields.get(lower)
+            if lower in self._elsewhere:
+                problems.append(_given_for_all(name))
+            elif field in found:
+                problems.append(f"{field}: given twice")
+            elif field is not None:
+                found[field] = name
+            elif not self._shape.bare:
+                problems.append(f"{shown(name)}: no such field (fields are {', '.join(self._shape.fields)})")
+        missing = [name for name, field in self._shape.fields.items() if field.required and name not in found]
         has = ", ".join(map(shown, written))
-        names = [str(name).lower() for name in written]
-        for name in self._needed:
-            if name.lower() not in names:
-                yield f"{name}: no such column; the columns are {has}"
-        for name, as_written in zip(names, written, strict=True):
-            if name in {other.lower() for other in self._shape.elsewhere}:
-                yield _given_for_all(as_written)
-            elif name not in self._fields and not self._shape.bare:
-                yield f"{shown(as_written)}: no such field (fields are {', '.join(self._shape.fields)})"
-            elif names.count(name) > 1:
-                yield f"{shown(as_written)}: given twice"
+        return found, [f"{name}: no such column; the columns are {has}" for name in missing] + problems
 
 
 def _given_for_all(name: str) -> str:
@@ -385,11 +397,11 @@ def _column_check(field: Parameter) -> Callable[[Sequence[Any], bool], list[Any]
         return check
 
     def check_present(values: Sequence[Any], text: bool) -> list[Any]:
-        present = [value for value in values if value is not None and (value != "" or not text)]
-        if len(present) == len(values):
-            return check(present, text)
-        checked = iter(check(present, text))
-        return [next(checked) if value is not None and (value != "" or not text) else None for value in values]
+        given = [value is not None and (not text or value != "") for value in values]
+        if all(given):
+            return check(values, text)
+        checked = iter(check(list(compress(values, given)), text) if any(given) else ())
+        return [next(checked) if present else None for present in given]
 
     return check_present
 
@@ -405,7 +417,9 @@ def _values_check(field: Parameter) -> Callable[[Sequence[Any], bool], list[Any]
             try:
                 checked = msgspec.convert(values, texts)
             except msgspec.ValidationError:
-                checked = msgspec.convert(list(map(str, msgspec.convert(values, list[int]))), texts)
+                if not set(map(type, values)) <= {str, int}:
+                    raise
+                checked = msgspec.convert(list(map(str, values)), texts)
             whole = "".join(checked)
             # Half of a surrogate pair is no character; found here, because later nobody knows whose it was.
             whole.encode()
@@ -418,27 +432,28 @@ def _values_check(field: Parameter) -> Callable[[Sequence[Any], bool], list[Any]
     if isinstance(expected, Integer) and not expected.names and not expected.refused:
         largest = LARGEST_INTEGER if expected.maximum is None else expected.maximum
         numbers = list[Annotated[int, msgspec.Meta(ge=expected.minimum, le=largest)]]
-        return lambda values, text: msgspec.convert(values, numbers, strict=not text)
+
+        def check_numbers(values: Sequence[Any], text: bool) -> list[Any]:
+            # Only digits: 1.0 and 1e3 would pass for whole numbers.
+            if text and not "".join(values).isdigit():
+                raise Unfit
+            return msgspec.convert(values, numbers, strict=not text)
+
+        return check_numbers
     if isinstance(expected, Boolean):
-        return lambda values, text: msgspec.convert(values, list[bool], strict=not text)
+        return lambda values, text: (
+            list(map(_TRUTH.__getitem__, values)) if text else msgspec.convert(values, list[bool])
+        )
     if isinstance(expected, Rows):
         return lambda values, text: [check_one(_from_cell(value)) for value in values]
-
-    def check_distinct(values: Sequence[Any], text: bool) -> list[Any]:
-        # Equal values of different types are not the same: 1 is a number, True is none.
-        if len(set(map(type, values))) > 1:
-            raise _NotUniform
-        checked = {value: check_one(value) for value in set(values)}
-        return list(map(checked.__getitem__, values))
-
-    return check_distinct
+    return lambda values, text: list(map(check_one, values))
 
 
 def _from_cell(value: Any) -> Any:
     """What stands as JSON in a cell of a CSV file."""
     try:
         return msgspec.json.decode(value) if isinstance(value, str) else value
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return value
 
 

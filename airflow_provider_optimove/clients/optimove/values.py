@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -123,46 +124,64 @@ def integer_value(expected: Integer, value: Any) -> int:
     number = None
     if isinstance(value, str):
         words = dict(expected.names)
-        number = words.get(value.strip().lower())
-        if number is None and re.fullmatch(r"\s*[+-]?[0-9]{1,30}\s*", value):
-            number = int(value)
-    elif not isinstance(value, bool) and hasattr(value, "__index__"):
-        number = value.__index__()
+        word = value.strip().lower()
+        number = words.get(word)
+        if number is None and re.fullmatch("[+-]?[0-9]{1,30}", word):
+            number = int(word)
+    else:
+        number = _whole(value)
     if number is None:
         raise Unfit(f"{expectation(expected)}, got {shown(value)}")
     for refused, reason in expected.refused:
         if number == refused:
             raise Unfit(f"{number} is not accepted: {reason}")
     if not expected.minimum <= number <= (LARGEST_INTEGER if expected.maximum is None else expected.maximum):
-        raise Unfit(f"{expectation(expected)}, got {shown(int(number))}")
-    return int(number)
+        raise Unfit(f"{expectation(expected)}, got {shown(number)}")
+    return number
+
+
+def _whole(value: Any) -> int | None:
+    """The whole number that a value of whatever library is; None for others."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
 
 
 def _text(expected: Text, value: Any) -> str:
-    got = "another value" if expected.secret else shown(value)
-    text = str(value.__index__()) if not isinstance(value, bool) and hasattr(value, "__index__") else value
-    if not isinstance(text, str):
-        raise Unfit(f"{expectation(expected)}, got {got}")
+    text = _as_text(value)
+    if text is None or (expected.choices and text not in expected.choices):
+        raise Unfit(f"{expectation(expected)}, got {'another value' if expected.secret else shown(value)}")
     if not expected.choices and len(text.strip()) < expected.minimum_length:
         raise Unfit("must not be empty")
     if expected.maximum_length is not None and len(text) > expected.maximum_length:
         raise Unfit(f"at most {expected.maximum_length} characters, got {len(text)}")
-    if expected.choices and text not in expected.choices:
-        raise Unfit(f"{expectation(expected)}, got {got}")
     try:
         text.encode()
     except UnicodeEncodeError:
         raise Unfit("holds half of a surrogate pair, which is no character") from None
-    return str(text)
+    return text
+
+
+def _as_text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return str.__str__(value)  # str() of an Enum is its name
+    try:
+        number = _whole(value)
+        return None if number is None else str(number)
+    except ValueError:  # more digits than Python writes
+        return None
 
 
 def _boolean(expected: Boolean, value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    word = str(value).strip().lower() if isinstance(value, (str, int)) else ""
-    if word in ("true", "1"):
+    word = value.strip().lower() if isinstance(value, str) else _whole(value)
+    if word in ("true", "1", 1):
         return True
-    if word in ("false", "0"):
+    if word in ("false", "0", 0):
         return False
     raise Unfit(f"{expectation(expected)}, got {shown(value)}")
 
@@ -241,7 +260,10 @@ def expectation(expected: Format) -> str:
 
 def shown(value: Any) -> str:
     """A value as an error shows it: cut off when long, with its type when that is not plain."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"{type(value).__name__} of a size that cannot be shown"
     if len(text) > LONGEST_VALUE_SHOWN:
         text = f"{text[:LONGEST_VALUE_SHOWN]}..."
     return text if isinstance(value, (str, int, float)) else f"{type(value).__name__} {text}"
