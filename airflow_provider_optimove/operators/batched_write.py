@@ -88,6 +88,11 @@ class RowList:
     def __iter__(self) -> Iterator[Objects]:
         from airflow_provider_optimove.clients.optimove.rows import Objects
 
+        if isinstance(self._rows, RowsValue):
+            for start in range(0, len(self._rows), STRETCH):
+                yield Objects(self._rows[start : start + STRETCH])
+            return
+        # A sequence that fetches its rows as they are asked for.
         remaining = iter(self._rows)
         while stretch := list(islice(remaining, STRETCH)):
             yield Objects(stretch)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import datetime
 import operator
-from collections import deque
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, compress, repeat
+from itertools import compress, repeat
 from typing import Annotated, Any
 
 import msgspec
@@ -20,6 +20,9 @@ from airflow_provider_optimove.clients.optimove.functions import Function, Param
 from airflow_provider_optimove.clients.optimove.functions.types import Boolean, Integer, Rows, Text
 from airflow_provider_optimove.clients.optimove.values import LARGEST_INTEGER, Unfit, row_check, shown, value_check
 
+# Types of which equal values mean the same. Times of two zones may be equal and lie on two days; that a True or a 1.0
+# hides behind an equal number does no harm.
+ALIKE_IF_EQUAL = frozenset({int, str, type(None), datetime.date})
 # From here on the combinations seen so far are forgotten, and checked again.
 MOST_COMBINATIONS = 10_000
 # How a CSV file says it, mostly; other ways are known to the slow check.
@@ -183,7 +186,7 @@ class Grouping:
         self._columns = _Columns(self._shape)
         self._check_values = _column_check(value)
         self._check_shared = row_check(shared)
-        self._known = _Combinations((), False, self._list_of)
+        self._known: dict[tuple[Any, ...], Shared] = {}
 
     def take(self, stretch: Stretch) -> None:
         """Check a stretch of rows and add its values to what is taken.
@@ -192,70 +195,56 @@ class Grouping:
         :raises BadColumns: the table has not the columns that are needed.
         """
         if max(len(self.taken), len(self._known)) > MOST_COMBINATIONS:
-            self.taken = {}
-            self._known = _Combinations((), False, self._list_of)
+            self.taken.clear()
+            self._known.clear()
         try:
-            names = self._columns.names(stretch)
-            values = self._check_values(self._columns.column(stretch, names[self._value.name]), _is_text(stretch))
-            lists = self._lists(stretch, names)
+            found = self._sorted(stretch)
         except _NOT_THE_FAST_WAY:
-            checked = _one_by_one(self._shape, stretch)
-            values = [row[self._value.name] for row in checked]
-            lists = map(self._list_of, checked)
-        deque(map(list.append, lists, values), maxlen=0)
+            found = [(self._in_order(row), [row[self._value.name]]) for row in _one_by_one(self._shape, stretch)]
+        for shared, values in found:
+            self.taken.setdefault(shared, []).extend(values)
 
     def shared_of(self, stretch: Stretch) -> list[Shared]:
         """What each row has in common with others of its call.
 
         :raises BadRows: some rows are not valid.
         """
-        return list(map(self._in_order, _one_by_one(self._shape, stretch)))
+        try:
+            names, text = self._columns.names(stretch), _is_text(stretch)
+            fields = tuple(name for name in self._shared if name in names)
+            combinations = list(self._columns.tuples(stretch, [names[name] for name in fields]))
+            shared = {combination: self._shared_by(combination, fields, text) for combination in set(combinations)}
+            return list(map(shared.__getitem__, combinations))
+        except _NOT_THE_FAST_WAY:
+            return list(map(self._in_order, _one_by_one(self._shape, stretch)))
 
-    def _lists(self, stretch: Stretch, names: Mapping[str, str]) -> Iterable[list[Any]]:
-        """For each row the list that its value belongs to."""
-        shared, text = tuple(name for name in self._shared if name in names), _is_text(stretch)
-        if (self._known.names, self._known.text) != (shared, text):
-            self._known = _Combinations(shared, text, lambda row: self._list_of(self._check_shared(row)))
-        combinations = self._columns.tuples(stretch, [names[name] for name in shared])
-        if not text:
-            _check_alike_if_equal(combinations)
-        return list(map(self._known.__getitem__, combinations))
+    def _sorted(self, stretch: Stretch) -> list[tuple[Shared, list[Any]]]:
+        """Few combinations stand for many rows: a combination is checked once, its values together."""
+        names, text = self._columns.names(stretch), _is_text(stretch)
+        fields = tuple(name for name in self._shared if name in names)
+        found: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(list)
+        combinations = self._columns.tuples(stretch, [names[name] for name in fields])
+        values = self._columns.values(stretch, names[self._value.name])
+        for together, value in zip(map(found.__getitem__, combinations), values, strict=True):
+            together.append(value)
+        return [
+            (self._shared_by(combination, fields, text), self._check_values(together, text))
+            for combination, together in found.items()
+        ]
 
-    def _list_of(self, checked: Mapping[str, Any]) -> list[Any]:
-        return self.taken.setdefault(self._in_order(checked), [])
+    def _shared_by(self, combination: tuple[Any, ...], fields: tuple[str, ...], text: bool) -> Shared:
+        known = (text, *fields, *combination)
+        if not ALIKE_IF_EQUAL.issuperset(map(type, combination)):
+            raise _NotUniform
+        shared = self._known.get(known)
+        if shared is None:
+            row = zip(fields, combination, strict=True)
+            shared = self._in_order(self._check_shared({name: v for name, v in row if not text or v != ""}))
+            self._known[known] = shared
+        return shared
 
     def _in_order(self, checked: Mapping[str, Any]) -> Shared:
         return tuple((name, checked[name]) for name in self._shared if name in checked)
-
-
-class _Combinations(dict[tuple[Any, ...], list[Any]]):
-    """The list that the values of a combination belong to. Few combinations stand for many rows: each is checked once.
-
-    :param names: the fields that a combination consists of.
-    :param text: whether the empty text stands for no value.
-    :param list_of: checks a combination and finds its list.
-    """
-
-    def __init__(self, names: tuple[str, ...], text: bool, list_of: Callable[[Mapping[str, Any]], list[Any]]) -> None:
-        super().__init__()
-        self.names = names
-        self.text = text
-        self._list_of = list_of
-
-    def __missing__(self, combination: tuple[Any, ...]) -> list[Any]:
-        row = zip(self.names, combination, strict=True)
-        found = self._list_of({name: value for name, value in row if not self.text or value != ""})
-        self[combination] = found
-        return found
-
-
-def _check_alike_if_equal(combinations: Sequence[tuple[Any, ...]]) -> None:
-    """Values that are equal must mean the same; 1, 1.0 and True do not, nor do times of two zones."""
-    try:
-        msgspec.convert(combinations, list[tuple[int | str | None, ...]])
-    except msgspec.ValidationError:
-        if not set(map(type, chain.from_iterable(combinations))) <= {int, str, type(None), datetime.date}:
-            raise
 
 
 class _NotUniform(Exception):
@@ -291,13 +280,19 @@ class _Columns:
             return stretch.columns[stretch.names.index(name)]
         return list(map(operator.itemgetter(name), stretch.rows))
 
-    def tuples(self, stretch: Stretch, names: Sequence[str]) -> Sequence[tuple[Any, ...]]:
-        """The values of several fields, a tuple a row."""
+    def tuples(self, stretch: Stretch, names: Sequence[str]) -> Iterable[tuple[Any, ...]]:
+        """The values of several fields, a tuple a row, when it is asked for."""
         if not names:
-            return [()] * len(stretch)
+            return repeat((), len(stretch))
         if isinstance(stretch, Objects) and len(names) > 1:
-            return list(map(operator.itemgetter(*names), stretch.rows))
-        return list(zip(*(self.column(stretch, name) for name in names), strict=True))
+            return map(operator.itemgetter(*names), stretch.rows)
+        return zip(*(self.values(stretch, name) for name in names), strict=True)
+
+    def values(self, stretch: Stretch, name: str) -> Iterable[Any]:
+        """The values of one field, each when it is asked for."""
+        return (
+            self.column(stretch, name) if isinstance(stretch, Table) else map(operator.itemgetter(name), stretch.rows)
+        )
 
     def of(self, stretch: Stretch) -> Mapping[str, Sequence[Any]]:
         """The values of all fields that the rows have."""
