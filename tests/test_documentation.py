@@ -114,8 +114,11 @@ def test_tasks_of_the_writing_page_run(
 class TaskState(dict[str, Any]):
     """Airflow's task state, as an operator sees it."""
 
-    set = dict.__setitem__
-    delete = dict.__delitem__
+    def set(self, key: str, value: Any, **options: Any) -> None:
+        self[key] = value
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
 
 
 def test_rows_that_had_arrived_are_passed_over_as_the_writing_page_says(optimove_sandbox: OptimoveSandbox) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 KEY = "optimove_write"
+# airflow.sdk.NEVER_EXPIRE, which Airflow before 3.3 has not. A doubt does not become less by waiting.
+NEVER_EXPIRE = datetime.timedelta.max
 
 
 class TaskJournal:
@@ -25,7 +28,7 @@ class TaskJournal:
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep this instead of what was saved before."""
-        self._store.set(KEY, state)
+        self._store.set(KEY, state, retention=NEVER_EXPIRE)
 
     def clear(self) -> None:
         """Forget everything."""

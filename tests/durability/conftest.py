@@ -300,9 +300,9 @@ def airflow(
     if tuple(map(int, version("apache-airflow").split(".")[:2])) < (3, 3):
         pytest.skip("nothing is kept over retries before Airflow 3.3")
     # Kept after the tests, which remove their scratch directory.
-    logs = request.config.cache.mkdir("durability")
-    shutil.rmtree(logs)
-    logs.mkdir()
+    logs = Path(request.config.rootpath / ".cache" / "durability")
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
     airflow = LiveAirflow(
         tmp_path_factory.mktemp("airflow"),
         logs,

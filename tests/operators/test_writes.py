@@ -4,6 +4,7 @@ that outlives the tries."""
 from __future__ import annotations
 
 import collections
+import datetime
 import json
 import random
 from collections.abc import Callable
@@ -51,9 +52,10 @@ class TaskState:
     def get(self, key: str) -> Any:
         return json.loads(self.kept[key]) if key in self.kept else None
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, *, retention: datetime.timedelta = datetime.timedelta(days=30)) -> None:
         self.before_write()
         self.writes += 1
+        self.retention = retention
         self.kept[key] = json.dumps(value)
 
     def delete(self, key: str) -> None:
@@ -456,6 +458,8 @@ def test_the_state_holds_no_rows(optimove_sandbox: OptimoveSandbox) -> None:
     (kept,) = task.state.kept.values()
     assert "example.com" not in kept
     assert len(kept) < 500
+    # It stays as long as the doubt: Airflow's NEVER_EXPIRE.
+    assert task.state.retention is datetime.timedelta.max
     assert list(task.state.kept) == [KEY]
 
 

@@ -11,8 +11,9 @@ import operator
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress, repeat
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -129,6 +130,8 @@ def row_shape(function: Function) -> RowShape:
     return RowShape({name: Parameter(name, name, shape, required=True)}, bare=True, elsewhere=others)
 
 
+_Key = TypeVar("_Key")
+
 Shared = tuple[tuple[str, Any], ...]
 """Arguments that rows of one call have in common: names and checked values."""
 
@@ -218,19 +221,21 @@ class Grouping:
         except _NOT_THE_FAST_WAY:
             return list(map(self._in_order, _one_by_one(self._shape, stretch)))
 
-    def _sorted(self, stretch: Stretch) -> list[tuple[Shared, list[Any]]]:
+    def _sorted(self, stretch: Stretch) -> Iterable[tuple[Shared, list[Any]]]:
         """Few combinations stand for many rows: a combination is checked once, its values together."""
         names, text = self._columns.names(stretch), _is_text(stretch)
         fields = tuple(name for name in self._shared if name in names)
-        found: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(list)
-        combinations = self._columns.tuples(stretch, [names[name] for name in fields])
-        values = self._columns.values(stretch, names[self._value.name])
-        for together, value in zip(map(found.__getitem__, combinations), values, strict=True):
-            together.append(value)
-        return [
-            (self._shared_by(combination, fields, text), self._check_values(together, text))
-            for combination, together in found.items()
-        ]
+        written = [names[name] for name in fields]
+        values_of = partial(self._columns.values, stretch, names[self._value.name])
+        by_combination = _together(self._columns.tuples(stretch, written), values_of())
+        shared_by = {combination: self._shared_by(combination, fields, text) for combination in by_combination}
+        found: Mapping[Shared, list[Any]]
+        if len(set(shared_by.values())) == len(shared_by):
+            found = {shared_by[combination]: values for combination, values in by_combination.items()}
+        else:
+            # One combination, written in two ways: its rows stay in their order.
+            found = _together(map(shared_by.__getitem__, self._columns.tuples(stretch, written)), values_of())
+        return [(shared, self._check_values(values, text)) for shared, values in found.items()]
 
     def _shared_by(self, combination: tuple[Any, ...], fields: tuple[str, ...], text: bool) -> Shared:
         known = (text, *fields, *combination)
@@ -245,6 +250,14 @@ class Grouping:
 
     def _in_order(self, checked: Mapping[str, Any]) -> Shared:
         return tuple((name, checked[name]) for name in self._shared if name in checked)
+
+
+def _together(keys: Iterable[_Key], values: Iterable[Any]) -> dict[_Key, list[Any]]:
+    """The values of each key, in their order."""
+    found: defaultdict[_Key, list[Any]] = defaultdict(list)
+    for together, value in zip(map(found.__getitem__, keys), values, strict=True):
+        together.append(value)
+    return found
 
 
 class _NotUniform(Exception):

@@ -770,3 +770,11 @@ def test_numbers_of_rows_that_have_nothing_in_common_but_their_call() -> None:
             ids = [f"A{n - 1}" for n in row_numbers(batch, stretches, checker)]
             assert ids == json.loads(batch.content)
         assert sorted(plan[number].count for number in range(len(plan))) == [1, 3, 3, 3]
+
+
+@pytest.mark.parametrize("kind", [Objects, as_table])
+def test_rows_stay_in_their_order_however_their_combination_is_written(kind: Any) -> None:
+    ways: list[Any] = [2, "opened", 2, "2", "opened", " 2"]
+    checker = interactions()
+    checker.take(kind([{**INTERACTION, "CustomerID": f"C{n}", "EventID": ways[n % 6]} for n in range(24)]))
+    assert list(taken(checker).values()) == [[f"C{n}" for n in range(24)]]
