@@ -13,6 +13,8 @@ class OptimoveError(Exception):
     :param message: what went wrong; the server's own explanation where there is one.
     :param function: Optimove's name of the function that was called, e.g. ``AddPromotions``.
     :param status: HTTP status of the answer, or None when none was received.
+
+    ``may_have_happened`` tells whether an attempt of the call, not necessarily the last, may have taken effect.
     """
 
     def __init__(self, message: str, *, function: str | None = None, status: int | None = None) -> None:
@@ -20,6 +22,7 @@ class OptimoveError(Exception):
         self.message = message
         self.function = function
         self.status = status
+        self.may_have_happened = False
 
     def redact(self, redact: Callable[[str], str]) -> None:
         """Remove secrets from the message."""

@@ -161,6 +161,7 @@ class HttpClient:
         self.settings = settings
         self.redact = redact
         self.requests_sent = 0
+        self.on_the_wire = False
         self.host = host_of(settings.base_url)
         self._connections = self._new_session()
         self._process = os.getpid()
@@ -242,6 +243,8 @@ class HttpClient:
             return ConnectionFailure("the time that a call may take is over", sent=False, passing=False)
         started = time.monotonic()
         self.requests_sent += 1
+        # Stays so when something else, such as the end of a task's time, interrupts the call.
+        self.on_the_wire = True
         outcome: HttpAnswer | ConnectionFailure
         try:
             response = self._session.request(
@@ -264,6 +267,7 @@ class HttpClient:
         else:
             with response:
                 outcome = self._read(response, deadline)
+        self.on_the_wire = False
         took = time.monotonic() - started
         shown = outcome.message if isinstance(outcome, ConnectionFailure) else f"HTTP {outcome.status}"
         log.debug("%s %s: %s, %.3f s", request.verb, self.redact(request.path), shown, took)

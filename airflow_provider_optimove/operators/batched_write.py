@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
 from airflow_provider_optimove.operators.row_report import RowReport
+from airflow_provider_optimove.operators.storage import location_of, shown_path
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -165,10 +166,10 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
 
         with permanent_errors_end_the_task():
-            summary = self._write(context)
-        for outlet in self.outlets or ():
-            if hasattr(outlet, "uri"):
-                context["outlet_events"][outlet].extra.update(summary)
+            write, summary = self._write(context)
+            self._tell_the_assets(context, summary)
+            # The last that is done: whatever fails before, a retry finds that all is sent.
+            write.forget()
         return summary
 
     def rows_field(self) -> str:
@@ -200,7 +201,7 @@ class OptimoveBatchedWriteOperator(BaseOperator):
 
         return find_function(self.function)
 
-    def _write(self, context: Context) -> dict[str, Any]:
+    def _write(self, context: Context) -> tuple[BulkWrite, dict[str, Any]]:
         from airflow_provider_optimove.clients.optimove.batching import batch_size_of, plan_batches
 
         if self.on_rejected == "isolate" and not self.rejected_path:
@@ -208,12 +209,14 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         size = batch_size_of(self.declared, self.batch_size)
         arguments = self._arguments()
         source = self._source()
+        self._check_paths()
+        reports = _Reports(self)
         check = self._check(arguments)
         with plan_batches(self.declared, source, check, size, source=self.rows_field()) as plan:
             batches = "1 batch" if len(plan) == 1 else f"{len(plan):,} batches"
             self.log.info("%s: %s in %s of at most %s", self.function, count_of(plan.rows), batches, f"{size:,}")
             calls_before = self.hook.client.calls_made
-            write = self._bulk_write(context, plan, arguments, lambda batch: _numbers(batch, source, check))
+            write = self._bulk_write(context, plan, arguments, reports, partial(self._numbers, source, check))
             outcome = write.run()
         summary = {
             "function": self.function,
@@ -225,30 +228,42 @@ class OptimoveBatchedWriteOperator(BaseOperator):
             **self.summary_of_answers(outcome),
         }
         if outcome.rejected:
-            self._end_with_rejected_rows(write, outcome)
-        return summary
+            self._rejected_at_the_end(write, outcome)
+        return write, summary
+
+    def _tell_the_assets(self, context: Context, summary: Mapping[str, Any]) -> None:
+        from airflow.providers.common.compat.sdk import Asset
+
+        for outlet in self.outlets or ():
+            if isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra.update(summary)
 
     def _bulk_write(
         self,
         context: Context,
         plan: Plan,
         arguments: Mapping[str, Any],
+        reports: _Reports,
         row_numbers: Callable[[Batch], Sequence[int] | None],
     ) -> BulkWrite:
         from airflow_provider_optimove.clients.optimove.arguments import bind
         from airflow_provider_optimove.clients.optimove.bulk_write import BulkWrite, WritePolicy
         from airflow_provider_optimove.operators.task_journal import journal_of
 
-        journal = journal_of(context) if self.durable else None
+        journal = journal_of(context)
+        if journal is not None and not self.durable:
+            # What an earlier try noted will not be true any more.
+            journal.clear()
+            journal = None
         task_instance = context.get("ti")
         defaults = {name: value for name, value in self.defaults().items() if getattr(self, name) is None}
         return BulkWrite(
             self.hook.client,
             plan,
             {**arguments, **bind(self.declared, keywords=defaults, later=self.declared.parameters)},
-            fingerprint=plan.fingerprint(arguments),
+            fingerprint=plan.fingerprint({"account": self.hook.client.account, **arguments}),
             journal=journal,
-            reports=_Reports(self),
+            reports=reports,
             policy=WritePolicy(
                 resend=self.on_uncertain == "resend",
                 isolate=self.on_rejected == "isolate",
@@ -305,13 +320,34 @@ class OptimoveBatchedWriteOperator(BaseOperator):
     def not_valid(self, problem: str) -> OptimoveInputError:
         return OptimoveInputError("the arguments are not valid", function=self.function, problems=[problem])
 
-    def _end_with_rejected_rows(self, write: BulkWrite, outcome: Outcome) -> None:
+    def _check_paths(self) -> None:
+        """No file is read and written at once, or written by two."""
+        fields = {self.rows_field(), "rejected_path", "failed_path"}
+        paths: dict[str, str] = {}
+        for field in sorted(fields):
+            value = getattr(self, field, None)
+            if isinstance(value, (str, os.PathLike)) or type(value).__name__ == "ObjectStoragePath":
+                other = paths.setdefault(location_of(str(value)), field)
+                if other != field:
+                    raise self.not_valid(f"{other}, {field}: both are {shown_path(str(value))}")
+
+    def _numbers(self, source: Iterable[Stretch], check: RowChecker | Grouping, batch: Batch) -> Sequence[int] | None:
+        from airflow_provider_optimove.clients.optimove.batching import row_numbers
+
+        try:
+            return row_numbers(batch, source, check)
+        except Exception as error:
+            # They only help to find the rows; what they are asked for matters more.
+            self.log.warning("%s: the numbers of the rows are not known: %s", self.function, error)
+            return None
+
+    def _rejected_at_the_end(self, write: BulkWrite, outcome: Outcome) -> None:
         from airflow_provider_optimove.exceptions import OptimoveRejectedRowsError
 
-        said = f"{count_of(outcome.rejected)} rejected, written to {self.rejected_path}"
+        place = f", written to {shown_path(str(self.rejected_path))}" if self.rejected_path else ""
+        said = f"{count_of(outcome.rejected)} rejected{place}"
         if not self.fail_on_rejected:
             self.log.warning("%s: %s", self.function, said)
-            write.forget()
             return
         again = "Cleared, the task sends all rows again"
         if self.declared.repeatable:
@@ -329,35 +365,27 @@ class _Reports:
     def __init__(self, operator: OptimoveBatchedWriteOperator) -> None:
         self._operator = operator
         self._rejected: RowReport | None = None
+        if operator.on_rejected == "isolate" and operator.rejected_path:
+            self._rejected = RowReport(operator.rejected_path, operator.object_storage_conn_id)
 
     def start(self, rejected: int, failed: int) -> None:
-        if self._operator.on_rejected == "isolate":
-            self._rejected = RowReport(self._operator.rejected_path or "", self._operator.object_storage_conn_id)
+        if self._rejected is not None:
             self._rejected.start(rejected)
         self._operator.start_reports(failed)
 
     def rejected(self, row: RejectedRow) -> None:
         import msgspec
 
+        from airflow_provider_optimove.clients.optimove.rows import row_shape
+
         if self._rejected is not None:
             data = msgspec.json.decode(row.row)
             if row.shared:
-                data = {"CustomerID": data, **row.shared}
+                data = {str(row_shape(self._operator.declared).sole): data, **row.shared}
             self._rejected.add([{"row": row.number, "explanation": row.explanation, "data": data}])
 
     def answered(self, answered: Answered) -> int:
         return self._operator.answered(answered)
-
-
-def _numbers(batch: Batch, source: Iterable[Stretch], check: RowChecker | Grouping) -> Sequence[int] | None:
-    from airflow_provider_optimove.clients.optimove.batching import row_numbers
-    from airflow_provider_optimove.clients.optimove.rows import BadRows
-
-    try:
-        numbers = row_numbers(batch, source, check)
-    except (OSError, OptimoveInputError, BadRows):
-        return None
-    return numbers if len(numbers) == batch.count else None
 
 
 def _check_choices(**choices: tuple[Any, Collection[Any]]) -> None:

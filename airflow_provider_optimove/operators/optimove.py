@@ -176,6 +176,8 @@ class OptimoveUpdateCampaignInteractionsOperator(OptimoveBatchedWriteOperator):
         """The argument that holds the rows."""
         if self.interactions is not None and self.customer_ids is not None:
             raise self.not_valid("interactions: not together with customer_ids; give one or the other")
+        if self.interactions is None and self.customer_ids is None:
+            raise self.not_valid("customer_ids, interactions: one of them is needed, and both are None")
         return "customer_ids" if self.interactions is None else "interactions"
 
     def fields_of_rows(self) -> Mapping[str, Parameter]:
@@ -307,6 +309,7 @@ class OptimoveRemoveCustomerPIIOperator(OptimoveBatchedWriteOperator):
         """Write down which customers failed."""
         fields = {name.lower(): value for name, value in (answered.answer or {}).items()}
         failed = fields.get("failedcustomerids") or []
+        failed = failed if isinstance(failed, list) else [failed]
         if self._report is not None and failed:
             self._report.add({"CustomerID": i, "possibly_erased_before": answered.repeated} for i in failed)
         return len(failed)

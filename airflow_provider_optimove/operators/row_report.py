@@ -19,9 +19,9 @@ class RowReport:
     :param conn_id: Airflow connection of the object storage.
     """
 
-    def __init__(self, path: str, conn_id: str | None = None) -> None:
-        self._shown = shown_path(path)
-        self._place = storage_path(path, conn_id)
+    def __init__(self, path: str | os.PathLike[str], conn_id: str | None = None) -> None:
+        self._shown = shown_path(str(path))
+        self._place = storage_path(str(path), conn_id)
         self._is_local = self._place.protocol in ("", "file")
         self._content = b""
 

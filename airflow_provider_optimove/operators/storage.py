@@ -21,12 +21,18 @@ def shown_path(path: str) -> str:
     return USER_INFO.sub("***@", path)
 
 
+def location_of(path: str) -> str:
+    """A path in the one form that tells whether two are the same: absolute, or a URI."""
+    # Airflow 2.11 takes a relative path for one below the root.
+    return path if "://" in path else str(Path(path).expanduser().absolute())
+
+
 def storage_path(path: str, conn_id: str | None = None) -> ObjectStoragePath:
     """The place of a file.
 
     :param path: a local path, also a relative one or one below ``~``, or a URI that ObjectStoragePath knows.
     :param conn_id: the Airflow connection of the storage.
-    :raises OptimoveInputError: the path holds credentials.
+    :raises OptimoveInputError: the path holds credentials, or leads to a storage that Airflow does not know.
     """
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -34,6 +40,11 @@ def storage_path(path: str, conn_id: str | None = None) -> ObjectStoragePath:
         raise OptimoveInputError(
             f"{shown_path(path)}: credentials do not belong into a path; name the Airflow connection that holds them"
         )
-    # Airflow 2.11 takes a relative path for one below the root.
-    location = path if "://" in path else str(Path(path).expanduser().absolute())
-    return ObjectStoragePath(location, conn_id=conn_id)
+    try:
+        place = ObjectStoragePath(location_of(path), conn_id=conn_id)
+        _ = place.fs
+    except (ValueError, ImportError) as error:
+        raise OptimoveInputError(
+            f"{shown_path(path)}: {shown_path(str(error))}; is the Airflow provider of this storage installed?"
+        ) from None
+    return place

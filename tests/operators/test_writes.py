@@ -169,7 +169,8 @@ def test_success_leaves_no_state_and_a_cleared_task_sends_everything_again(
     assert arrived(optimove_sandbox, task) == once(20)
     assert task.state is not None
     assert task.state.kept == {}
-    assert task.state.writes == 4
+    # One before each batch, and one when all is sent.
+    assert task.state.writes == 5
     again = task.run()
     for result in (first, again):
         assert (result["rows"], result["batches"], result["calls"], result["resumed_rows"]) == (20, 4, 4, 0)
@@ -202,24 +203,30 @@ def test_a_worker_that_dies_between_two_batches_loses_and_repeats_nothing(
         assert task.state.kept == {}
 
 
-def die_in_call(number: int, monkeypatch: pytest.MonkeyPatch, *, after_it_was_sent: bool) -> None:
-    """Ends the process, as it were, in a call."""
-    from airflow_provider_optimove.clients.http import HttpClient
+def in_call(
+    number: int, happens: Callable[[], None], monkeypatch: pytest.MonkeyPatch, *, after_it_was_sent: bool
+) -> None:
+    """Lets something happen in a call."""
+    from requests import Session
 
-    send = HttpClient._send
+    request = Session.request
     calls = 0
 
-    def dying(self: Any, *arguments: Any) -> Any:
+    def interrupted(self: Any, *arguments: Any, **options: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == number and not after_it_was_sent:
-            raise Killed
-        outcome = send(self, *arguments)
-        if calls == number:
-            raise Killed
-        return outcome
+            happens()
+        answer = request(self, *arguments, **options)
+        if calls == number and after_it_was_sent:
+            happens()
+        return answer
 
-    monkeypatch.setattr(HttpClient, "_send", dying)
+    monkeypatch.setattr(Session, "request", interrupted)
+
+
+def die() -> None:
+    raise Killed
 
 
 @pytest.mark.parametrize("sent", [True, False])
@@ -228,9 +235,17 @@ def test_a_doubt_survives_a_crash(
     optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch, write: Callable[..., Task], sent: bool
 ) -> None:
     task = write(100, batch_size=5)
+
+    def killed() -> None:
+        if task.state is not None:
+            task.state.before_write = die
+        die()
+
     with monkeypatch.context() as patch:
-        die_in_call(7, patch, after_it_was_sent=sent)
+        in_call(7, killed, patch, after_it_was_sent=sent)
         task.dies()
+    assert task.state is not None
+    task.state.before_write = lambda: None
     before = arrived(optimove_sandbox, task)
     for _ in range(2):
         with pytest.raises(exceptions.OptimoveUncertainWriteError) as caught:
@@ -248,6 +263,29 @@ def test_a_doubt_survives_a_crash(
 
 
 @pytest.mark.parametrize("write", COUNTING)
+def test_the_end_of_the_tasks_time_is_a_doubt_only_amid_a_call(
+    optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch, write: Callable[..., Task]
+) -> None:
+    task = write(20, batch_size=5)
+    with monkeypatch.context() as patch:
+        in_call(3, die, patch, after_it_was_sent=True)
+        task.dies()
+    with pytest.raises(exceptions.OptimoveUncertainWriteError, match="rows 11 to 15"):
+        task.run()
+
+    # In the pause after a 429, and while the call waits for its turn, it is none.
+    task = write(20, batch_size=5)
+    optimove_sandbox.fail(status=429, after=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("airflow_provider_optimove.clients.http.time.sleep", lambda seconds: die())
+        task.dies()
+    with monkeypatch.context() as patch:
+        patch.setattr("airflow_provider_optimove.clients.optimove.rate_limit.RateLimitGate.slot", lambda *_: die())
+        task.dies()
+    assert task.run()["resumed_rows"] == 10
+
+
+@pytest.mark.parametrize("write", COUNTING)
 def test_a_lost_reply_is_a_doubt_and_is_not_sent_again(
     optimove_sandbox: OptimoveSandbox, write: Callable[..., Task]
 ) -> None:
@@ -256,6 +294,7 @@ def test_a_lost_reply_is_a_doubt_and_is_not_sent_again(
     with pytest.raises(exceptions.OptimoveUncertainWriteError) as caught:
         task.run()
     assert "in doubt: rows 31 to 35; 30 of 100 rows were accepted before" in str(caught.value)
+    assert "Then clear the task with on_uncertain='resend' to send rows 31 to 35 again" in str(caught.value)
     assert arrived(optimove_sandbox, task) == once(35)
     with pytest.raises(exceptions.OptimoveUncertainWriteError, match="rows 31 to 35"):
         task.run()
@@ -729,14 +768,14 @@ def test_rejected_rows_of_groups(
     task = mixed_interactions(60, on_rejected="isolate", rejected_path=str(path), fail_on_rejected=False)
     rows.write_text("\n".join(json.dumps(row) for row in task.arguments["interactions"]))
     reads = 0
-    numbers = batched_write._numbers
+    numbers = OptimoveUpdateCampaignInteractionsOperator._numbers
 
     def counted(*arguments: Any) -> Any:
         nonlocal reads
         reads += 1
         return numbers(*arguments)
 
-    monkeypatch.setattr(batched_write, "_numbers", counted)
+    monkeypatch.setattr(OptimoveUpdateCampaignInteractionsOperator, "_numbers", counted)
     assert task.run(interactions=str(rows))["rejected"] == 3
     found = {row["row"]: row["data"] for row in rejected(path)}
     assert set(found) == {7, 31, 32}
@@ -804,3 +843,229 @@ def test_paths_of_reports(
     (tmp_path / "reports" / "rejected.jsonl").write_text("of an earlier run\n")
     task.run()
     assert (tmp_path / "reports" / "rejected.jsonl").read_text() == ""
+
+
+def test_a_doubt_is_not_settled_by_a_refusal(optimove_sandbox: OptimoveSandbox) -> None:
+    task = interactions(20, batch_size=5)
+    optimove_sandbox.fail(drop="after")
+    with pytest.raises(exceptions.OptimoveUncertainWriteError):
+        task.run()
+    optimove_sandbox.fail(status=400, body="was reported before")
+    with pytest.raises(exceptions.OptimoveBadRequestError):
+        task.run(on_uncertain="resend")
+    with pytest.raises(exceptions.OptimoveUncertainWriteError, match="rows 1 to 5"):
+        task.run(on_uncertain="fail")
+    assert arrived(optimove_sandbox, task) == once(5)
+
+
+@pytest.mark.parametrize("write", ALL)
+def test_another_account_is_another_write(
+    optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch, write: Callable[..., Task]
+) -> None:
+    task = write(20, batch_size=5)
+    optimove_sandbox.fail(status=403, after=2)
+    with pytest.raises(exceptions.OptimovePermissionError):
+        task.run()
+    with OptimoveSandbox() as other:
+        connection = {**json.loads(other.connection), "extra": {"rate_limit": "off"}}
+        monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(connection))
+        if write in COUNTING:
+            with pytest.raises(exceptions.OptimoveUncertainWriteError, match="not those of the earlier try"):
+                task.run()
+            assert other.calls == []
+        else:
+            assert task.run()["resumed_rows"] == 0
+            assert arrived(other, task) == once(20)
+
+
+def test_a_conflict_at_the_first_call_is_no_mail_that_was_sent(optimove_sandbox: OptimoveSandbox) -> None:
+    optimove_sandbox.fail(status=409, body="Template is locked by another user")
+    with pytest.raises(exceptions.OptimoveBadRequestError, match="locked by another user"):
+        mails(5).run()
+    assert optimove_sandbox.mails == []
+
+
+def test_an_empty_answer_is_no_mail_that_was_sent(optimove_sandbox: OptimoveSandbox) -> None:
+    optimove_sandbox.fail(status=200, body="")
+    task = mails(5, on_uncertain="resend")
+    with pytest.raises(exceptions.OptimoveResponseError, match="an empty answer"):
+        task.run()
+    assert task.run()["rows"] == 5
+    assert arrived(optimove_sandbox, task) == once(5)
+
+
+def test_files_are_not_read_and_written_at_once(optimove_sandbox: OptimoveSandbox, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('"C1"\n')
+    task = Task(OptimoveRemoveCustomerPIIOperator, customer_ids=str(path), on_rejected="isolate")
+    both: list[dict[str, Any]] = [
+        {"rejected_path": f"{tmp_path}/./rows.jsonl"},
+        {"rejected_path": path},
+        {"failed_path": str(path)},
+    ]
+    both += [{"rejected_path": str(tmp_path / "a"), "failed_path": tmp_path / "a"}]
+    for paths in both:
+        with pytest.raises(exceptions.OptimoveInputError, match="both are "):
+            task.run(**{"rejected_path": str(tmp_path / "other"), "failed_path": None, **paths})
+    assert path.read_text() == '"C1"\n'
+    assert optimove_sandbox.calls == []
+
+
+def test_a_storage_that_airflow_does_not_know(optimove_sandbox: OptimoveSandbox) -> None:
+    for arguments in ({"customer_ids": "nowhere://bucket/rows.csv"}, {"rejected_path": "nowhere://bucket/rows.jsonl"}):
+        task = preferences(5, on_rejected="isolate", rejected_path="rejected.jsonl")
+        with pytest.raises(exceptions.OptimoveInputError, match="nowhere://bucket/rows"):
+            task.run(**arguments)
+    assert optimove_sandbox.calls == []
+
+
+def test_what_a_task_without_memory_does_is_not_resumed_later(optimove_sandbox: OptimoveSandbox) -> None:
+    task = preferences(20, batch_size=5)
+    optimove_sandbox.fail(status=400, body="no", after=2)
+    with pytest.raises(exceptions.OptimoveBadRequestError):
+        task.run()
+    assert task.run(durable=False)["resumed_rows"] == 0
+    assert task.run(durable=True)["resumed_rows"] == 0
+
+
+def test_an_error_after_the_last_batch_sends_nothing_again(
+    optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = metrics(20, batch_size=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(OptimoveUpdateCampaignMetricsOperator, "_tell_the_assets", lambda *_: die())
+        task.dies()
+    assert task.run()["resumed_rows"] == 20
+    assert arrived(optimove_sandbox, task) == once(20)
+    assert task.state is not None
+    assert task.state.kept == {}
+
+
+def test_a_report_that_cannot_be_written_makes_no_doubt(
+    optimove_sandbox: OptimoveSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_optimove.operators.row_report import RowReport
+
+    def full(*_: Any) -> None:
+        raise OSError("no space left")
+
+    path = tmp_path / "rejected.jsonl"
+    optimove_sandbox.refuse_rows("UpdateCampaignInteractions", "C8", "unknown")
+    task = interactions(20, batch_size=5, on_rejected="isolate", rejected_path=str(path), fail_on_rejected=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(RowReport, "add", full)
+        with pytest.raises(OSError, match="no space left"):
+            task.run()
+    assert task.run()["rejected"] == 1
+    assert arrived(optimove_sandbox, task) == once(20) - collections.Counter([8])
+
+
+def test_marks_of_erased_customers_are_true(optimove_sandbox: OptimoveSandbox, tmp_path: Path) -> None:
+    path = tmp_path / "failed.jsonl"
+    known = [customer_id(number) for number in range(1, 5)]
+    task = Task(OptimoveRemoveCustomerPIIOperator, customer_ids=["unknown", *known], failed_path=str(path))
+    # Refused as too many calls, nobody was erased.
+    optimove_sandbox.fail(status=429, times=5)
+    with pytest.raises(exceptions.OptimoveRateLimitError):
+        task.run()
+    # Erased, then the call was repeated in smaller parts.
+    optimove_sandbox.fail(drop="after")
+    optimove_sandbox.fail(status=413)
+    task.run()
+    assert {row["CustomerID"]: row["possibly_erased_before"] for row in rejected(path)} == {
+        "unknown": True,
+        **dict.fromkeys(known, True),
+    }
+    optimove_sandbox.erased_customers.clear()
+    optimove_sandbox.fail(status=429, times=5)
+    with pytest.raises(exceptions.OptimoveRateLimitError):
+        task.run()
+    task.run()
+    assert rejected(path) == [{"CustomerID": "unknown", "possibly_erased_before": False}]
+
+
+@pytest.mark.parametrize(
+    ("said", "sizes"),
+    [
+        ("Maximum is 10K customers per call", [20_000, 10_000, 10_000]),
+        ("Maximum of 10.000 customers exceeded", [20_000, 10_000, 10_000]),
+        ("Too many customers: at most 10 000 are allowed", [20_000, 10_000, 10_000]),
+        ("The field CustomerIDs must be an array type with a maximum length of '10000'", [20_000, 10_000, 10_000]),
+        ("Only 10,000 customers are allowed per call", [20_000, 10_000, 10_000]),
+        ("The number of customers must be between 1 and 10000", [20_000, 10_000, 10_000]),
+        ("Too many customers", [20_000, 10_000, 10_000]),
+        ("InteractionDate can be up to 30 days back for these customers", [20_000, 10_000, 10_000]),
+    ],
+)
+def test_more_words_for_too_many_rows(optimove_sandbox: OptimoveSandbox, said: str, sizes: list[int]) -> None:
+    optimove_sandbox.fail(status=400, body=said)
+    preferences(20_000).run()
+    assert [call.rows for call in optimove_sandbox.calls] == sizes
+
+
+@pytest.mark.parametrize("isolate", [True, False])
+def test_words_that_only_sound_like_too_many_rows(
+    optimove_sandbox: OptimoveSandbox, tmp_path: Path, isolate: bool
+) -> None:
+    """They cost a few calls, and no more."""
+    optimove_sandbox.refuse_rows(
+        "SetCustomerChannelPreference", "C2999", "Customer C2999 exceeds the limit of 300 messages, too many customers"
+    )
+    task = preferences(6_000, batch_size=3_000)
+    if not isolate:
+        with pytest.raises(exceptions.OptimoveBadRequestError):
+            task.run()
+        assert len(optimove_sandbox.calls) < 15
+        return
+    path = tmp_path / "rejected.jsonl"
+    task.run(on_rejected="isolate", rejected_path=str(path), fail_on_rejected=False)
+    assert [row["row"] for row in rejected(path)] == [2_999]
+    assert arrived(optimove_sandbox, task) == once(6_000) - collections.Counter([2_999])
+    assert len(optimove_sandbox.calls) < 40
+
+
+def test_bad_rows_whose_words_change_are_found_all_the_same(optimove_sandbox: OptimoveSandbox, tmp_path: Path) -> None:
+    optimove_sandbox.fail(status=400, body="some customers are unknown")
+    optimove_sandbox.refuse_rows("SetCustomerChannelPreference", "C7", "Too many unknown customers")
+    path = tmp_path / "rejected.jsonl"
+    task = preferences(100, on_rejected="isolate", rejected_path=str(path), fail_on_rejected=False)
+    assert task.run()["rejected"] == 1
+    assert len(optimove_sandbox.calls) < 20
+
+
+def test_numbers_of_an_input_that_changed_are_not_told(
+    optimove_sandbox: OptimoveSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, path = tmp_path / "rows.jsonl", tmp_path / "rejected.jsonl"
+    task = mixed_interactions(12, on_rejected="isolate", rejected_path=str(path), fail_on_rejected=False)
+    lines = [json.dumps(row) for row in task.arguments["interactions"]]
+    rows.write_text("\n".join(lines))
+    optimove_sandbox.refuse_rows("UpdateCampaignInteractions", "C3", "unknown")
+    with monkeypatch.context() as patch:
+        in_call(1, lambda: (rows.write_text("\n".join(lines[::-1])), None)[1], patch, after_it_was_sent=False)
+        task.run(interactions=str(rows))
+    assert [(row["row"], row["data"]["CustomerID"]) for row in rejected(path)] == [(None, "C3")]
+    with monkeypatch.context() as patch:
+        in_call(1, rows.unlink, patch, after_it_was_sent=False)
+        rows.write_text("\n".join(lines))
+        task.run()
+    assert [row["row"] for row in rejected(path)] == [None]
+
+
+def test_progress_is_told_within_a_batch(optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Log:
+        def info(self, message: str, *arguments: Any) -> None:
+            told.append(message % arguments)
+
+        warning = info
+
+    monkeypatch.setattr("airflow_provider_optimove.clients.optimove.bulk_write.LOG_INTERVAL", 0.0)
+    monkeypatch.setattr(OptimoveSetCustomerChannelPreferenceOperator, "log", Log())
+    optimove_sandbox.row_limits["SetCustomerChannelPreference"] = 1_000
+    preferences(5_000).run()
+    lines = [line for line in told if "rows done" in line]
+    assert len(lines) == 5
+    assert "5,000 of 5,000 rows done" in lines[-1]
+    assert "rows a second, about" in lines[0]

@@ -29,8 +29,8 @@ from airflow_provider_optimove.exceptions import MOST_PROBLEMS_SHOWN, OptimoveIn
 
 # UpdateCampaignMetrics is the only write without a documented limit; this is our choice for it.
 UNLIMITED_BATCH = 100
-# Bounds of what waits for its batch to be full, about 15 bytes a row.
-MOST_WAITING_ROWS = 2_000_000
+# Bounds of what waits for its batch to be full.
+MOST_WAITING_BYTES = 64 << 20
 MOST_WAITING_GROUPS = 10_000
 # Plans below this size never touch the disk.
 IN_MEMORY = 8 << 20
@@ -147,22 +147,21 @@ def plan_batches(
     return plan
 
 
-def row_numbers(batch: Batch, stretches: Iterable[Stretch], check: RowChecker | Grouping) -> Sequence[int]:
+def row_numbers(batch: Batch, stretches: Iterable[Stretch], check: RowChecker | Grouping) -> Sequence[int] | None:
     """The numbers of a batch's rows in the input, which is read again for that.
 
     :param batch: a batch that was cut from this input.
     :param stretches: the input.
     :param check: what its rows were checked with.
+    :returns: None when the input is not any more what it was.
     """
     if isinstance(check, RowChecker):
         return range(batch.before + 1, batch.before + batch.count + 1)
     shared = tuple(batch.shared.items())
-    alike = (
-        number
-        for number, found in enumerate((found for stretch in stretches for found in check.shared_of(stretch)), 1)
-        if found == shared
-    )
-    return list(islice(alike, batch.before, batch.before + batch.count))
+    rows = enumerate((row for stretch in stretches for row in check.one_by_one(stretch)), 1)
+    alike = ((number, value) for number, (found, value) in rows if found == shared)
+    found = list(islice(alike, batch.before, batch.before + batch.count))
+    return [number for number, _ in found] if _encode([value for _, value in found]) == batch.content else None
 
 
 class _Waiting:
@@ -181,7 +180,7 @@ class _Planner:
         self._size = size
         self._source = source
         self._waiting: dict[Shared, _Waiting] = {}
-        self._rows_waiting = 0
+        self._bytes_waiting = 0
         self._planned: Counter[Shared] = Counter()
         self._rows_read = 0
         self._bad = 0
@@ -227,7 +226,7 @@ class _Planner:
                     break
 
     def _too_many_wait(self) -> bool:
-        return self._rows_waiting > MOST_WAITING_ROWS or len(self._waiting) > MOST_WAITING_GROUPS
+        return self._bytes_waiting > MOST_WAITING_BYTES or len(self._waiting) > MOST_WAITING_GROUPS
 
     def _add(self, shared: Shared, rows: list[Any]) -> None:
         while rows:
@@ -237,15 +236,16 @@ class _Planner:
             room = self._size - waiting.count
             fitting, rows = (rows, []) if len(rows) <= room else (rows[:room], rows[room:])
             # At once, as long as the rows are at hand: later they would have to be fetched from all over the memory.
-            waiting.content += _encode(fitting)[1:-1] + b","
+            content = _encode(fitting)[1:-1] + b","
+            waiting.content += content
             waiting.count += len(fitting)
-            self._rows_waiting += len(fitting)
+            self._bytes_waiting += len(content)
             if waiting.count == self._size:
                 self._leave(shared)
 
     def _leave(self, shared: Shared) -> None:
         waiting = self._waiting.pop(shared)
+        self._bytes_waiting -= len(waiting.content) - len(b"[")
         waiting.content[-1:] = b"]"
         self._plan.append(Batch(dict(shared), waiting.before, waiting.count, bytes(waiting.content)))
-        self._rows_waiting -= waiting.count
         self._planned[shared] += waiting.count

@@ -30,6 +30,8 @@ from airflow_provider_optimove.exceptions import (
 LOG_INTERVAL = 10.0
 # From so many bad rows in one batch on, they are no longer taken for exceptions: short stretches are tried first.
 DENSE = 4
+# How often in a row fewer rows are tried because a refusal may mean that there were too many.
+MOST_TRIALS = 4
 
 
 class Progress(msgspec.Struct, kw_only=True):
@@ -43,6 +45,7 @@ class Progress(msgspec.Struct, kw_only=True):
     :param accepted: rows that Optimove took.
     :param rejected: rows that Optimove refused.
     :param failed: rows that Optimove took, and named as failed.
+    :param largest_taken: the most rows that a call delivered.
     :param largest_batch: rows a call that the account takes, where these are fewer than documented.
     """
 
@@ -54,6 +57,7 @@ class Progress(msgspec.Struct, kw_only=True):
     accepted: int = 0
     rejected: int = 0
     failed: int = 0
+    largest_taken: int = 0
     largest_batch: int | None = None
 
 
@@ -188,7 +192,6 @@ class BulkWrite:
         self._function = replace(plan.function, repeatable=True) if policy.resend else plan.function
         self._rows_parameter = api_name(plan.function.rows or "")
         self._names_messages = UNIQUE_MESSAGE_ID in plan.function.parameters
-        self._does = "mail" if self._names_messages else "count"
         self._arguments = dict(arguments)
         self._progress = Progress(fingerprint=fingerprint, nonce=uuid.uuid4().hex)
         self._journal = journal
@@ -199,7 +202,7 @@ class BulkWrite:
         self._log = log
 
     def run(self) -> Outcome:
-        """Send what is not confirmed yet. The progress is forgotten at the end, unless rows were rejected.
+        """Send what is not confirmed yet.
 
         :raises OptimoveUncertainWriteError: rows are in doubt, and a second time may count twice.
         :raises OptimoveRejectedRowsError: too many rows were refused.
@@ -214,15 +217,13 @@ class BulkWrite:
             self._deliver(self._plan[progress.batches], doubtful)
             progress.batches += 1
             progress.done = progress.sending = doubtful = 0
-            self._say_how_far()
-        if progress.rejected:
-            self._save()
-        else:
-            self.forget()
+        self._say_how_far()
+        # From here on nothing is in doubt, whatever becomes of the task.
+        self._save()
         return Outcome(progress.accepted, resumed, progress.rejected, progress.failed)
 
     def forget(self) -> None:
-        """Forget the progress, so that the same task sends everything again."""
+        """Forget the progress, so that the same task sends everything again; the last thing that a task does."""
         if self._journal is not None:
             self._kept(self._journal.clear)
 
@@ -267,10 +268,15 @@ class BulkWrite:
             self._log.warning("%s: %s; sending %s again", self._name, what, rows)
             return
         raise OptimoveUncertainWriteError(
-            f"{what}. Nothing was sent now, because {self._name} may {self._does} twice what it gets twice. Look in"
-            f" Optimove what has arrived. Then clear the task with on_uncertain='resend' to send {rows} again, or give"
-            " a new task the rows that are missing; the page on writing tells how to go on after rows that did arrive",
+            f"{what}. Nothing was sent now: {self._advice(rows)}",
             function=self._name,
+        )
+
+    def _advice(self, rows: str) -> str:
+        return (
+            f"{self._name} may {'mail' if self._names_messages else 'count'} twice what it gets twice. Look in"
+            f" Optimove what has arrived. Then clear the task with on_uncertain='resend' to send {rows} again, or give"
+            " a new task the rows that are missing; docs/writing.md tells how to go on after rows that did arrive"
         )
 
     def _deliver(self, batch: Batch, doubtful: int) -> None:
@@ -281,9 +287,10 @@ class BulkWrite:
         progress = self._progress
         course = _Course(batch.count, progress.done)
         rows: list[msgspec.Raw] = []
+        # What may have arrived is first sent in the same cut, and so under the same name.
+        count = doubtful
         while course.done < batch.count:
-            # What may have arrived is sent in the same cut, under the same name.
-            count = doubtful or course.next(progress.largest_batch or batch.count)
+            count = count or course.next(progress.largest_batch or batch.count)
             if count < batch.count and not rows:
                 rows = batch.rows()
             part = (
@@ -291,28 +298,40 @@ class BulkWrite:
             )
             progress.done, progress.sending = course.done, count
             self._save()
+            calls_before = self._client.calls_made
             try:
-                fetched = self._send(batch, course.done, count, part)
+                fetched = self._send(batch, course.done, count, part, doubtful=bool(doubtful))
             except OptimoveUncertainWriteError as error:
-                error.add(f"in doubt: {self._described(batch, course.done, count)}; {self._so_far()}")
+                described = self._described(batch, course.done, count)
+                error.add(f"in doubt: {described}; {self._so_far()}. {self._advice(described)}")
                 raise
-            except (OptimoveBadRequestError, OptimoveRejectedRowsError) as error:
-                if (fewer := _fewer_rows(error, count)) is not None:
-                    progress.largest_batch = fewer
-                    self._log.warning("%s: %s: going on with %s rows a call", self._name, error.message, f"{fewer:,}")
+            except OptimoveError as error:
+                if error.may_have_happened:
+                    doubtful = max(doubtful, count)
+                if (smaller := course.smaller(error, count, progress.largest_taken)) is not None:
+                    self._log.warning("%s: %s: trying %s rows a call", self._name, error.message, f"{smaller:,}")
                 elif not self._policy.isolate or not _is_about_rows(error):
-                    self._give_up(batch, course.done, count, error, settled=True)
+                    self._give_up(batch, course.done, count, error, settled=not doubtful)
                 elif course.refused(count):
                     self._reject(batch, course.done - 1, rows or batch.rows(), error)
-            except OptimoveError as error:
-                self._give_up(batch, course.done, count, error, settled=not self._function.repeatable)
+                    doubtful = max(0, doubtful - 1)
+            except BaseException:
+                # The end of a task's time, for example, which mostly comes while a call waits for the rate limit.
+                if not doubtful and (self._client.calls_made == calls_before or not self._client.may_have_happened):
+                    self._settle()
+                raise
             else:
                 progress.failed += self._reports.answered(Answered(fetched.answer, fetched.repeated or bool(doubtful)))
                 course.accepted(count)
                 progress.accepted += count
-            doubtful = 0
+                progress.largest_taken = max(progress.largest_taken, count)
+                progress.largest_batch = course.largest or progress.largest_batch
+                doubtful = max(0, doubtful - count)
+                if course.done < batch.count or progress.batches + 1 < len(self._plan):
+                    self._say_how_far(now=False)
+            count = 0
 
-    def _send(self, batch: Batch, start: int, count: int, rows: bytes) -> Fetched:
+    def _send(self, batch: Batch, start: int, count: int, rows: bytes, *, doubtful: bool) -> Fetched:
         arguments = {**self._arguments, **batch.shared, self._rows_parameter: msgspec.Raw(rows)}
         if self._names_messages:
             first = batch.before + start + 1
@@ -320,7 +339,8 @@ class BulkWrite:
         try:
             return self._client.send(self._function, arguments)
         except OptimoveBadRequestError as error:
-            if error.status != 409 or not self._names_messages:
+            known = self._names_messages and self._client.takes_message_ids and (doubtful or error.may_have_happened)
+            if error.status != 409 or not known:
                 raise
             self._log.info("%s: %s were mailed by an earlier call", self._name, self._described(batch, start, count))
             return Fetched(None, b"", repeated=True)
@@ -329,7 +349,11 @@ class BulkWrite:
         progress = self._progress
         numbers = self._numbers(batch)
         number = None if numbers is None else numbers[position]
-        self._reports.rejected(RejectedRow(number, error.message, rows[position], batch.shared))
+        try:
+            self._reports.rejected(RejectedRow(number, error.message, rows[position], batch.shared))
+        except Exception:
+            self._settle()
+            raise
         progress.rejected += 1
         if progress.rejected <= MOST_PROBLEMS_SHOWN:
             row = "a row" if number is None else f"row {number:,}"
@@ -354,13 +378,17 @@ class BulkWrite:
         """
         error.add(f"on {self._described(batch, start, count)}; {self._so_far()}; nothing after them was sent")
         if settled:
-            self._progress.sending = 0
-            try:
-                self._save()
-            except OptimoveError as unsaved:
-                # The rows count as in doubt then, which is the safe side; the error in hand is the one to be read.
-                self._log.warning("%s", unsaved)
+            self._settle()
         raise error
+
+    def _settle(self) -> None:
+        """Note that the rows that were on their way surely had no effect."""
+        self._progress.sending = 0
+        try:
+            self._save()
+        except OptimoveError as unsaved:
+            # The rows count as in doubt then, which is the safe side; the error in hand is the one to be read.
+            self._log.warning("%s", unsaved)
 
     def _save(self) -> None:
         if self._journal is not None:
@@ -399,10 +427,9 @@ class BulkWrite:
         rejected = f" and {progress.rejected:,} rejected" if progress.rejected else ""
         return f"{progress.accepted:,} of {self._plan.rows:,} rows were accepted{rejected} before"
 
-    def _say_how_far(self) -> None:
+    def _say_how_far(self, *, now: bool = True) -> None:
         progress = self._progress
-        finished = progress.batches == len(self._plan)
-        pace = self._pace.after(progress.accepted + progress.rejected, self._plan.rows, now=finished)
+        pace = self._pace.after(progress.accepted + progress.rejected, self._plan.rows, now=now)
         if pace is not None:
             rejected = f", {progress.rejected:,} rejected" if progress.rejected else ""
             self._log.info(
@@ -425,27 +452,49 @@ class _Course:
 
     def __init__(self, count: int, done: int) -> None:
         self.done = done
+        self.largest: int | None = None
+        """Rows a call, where these had to be fewer."""
         self._count = count
         self._bad_before: int | None = None
         self._bad = 0
         self._stride = 0
+        self._trials = 0
 
     def next(self, largest: int) -> int:
         """How many of the rows that are not done go next; at most ``largest``."""
+        largest = min(largest, self.largest or largest)
         if self._bad_before is not None:
-            return max(1, (self._bad_before - self.done) // 2)
+            return min(largest, max(1, (self._bad_before - self.done) // 2))
         return min(self._count - self.done, largest, self._stride or largest)
 
     def accepted(self, count: int) -> None:
         """The next rows were taken."""
         self.done += count
+        self._trials = 0
         if self._bad_before is None:
             self._stride *= 2
         elif self._bad_before <= self.done:
             self._bad_before = None
 
+    def smaller(self, error: OptimoveError, count: int, taken: int) -> int | None:
+        """How many rows to try instead, where a refusal may mean that there were too many.
+
+        Nobody can be sure of that: it is tried a few times only, and never where a call has taken as many.
+
+        :param taken: the most rows that a call delivered so far.
+        """
+        fewer = fewer_rows(error, count)
+        if fewer is None or self._bad_before is not None or count <= taken or self._trials == MOST_TRIALS:
+            return None
+        self._trials += 1
+        self.largest = fewer
+        return fewer
+
     def refused(self, count: int) -> bool:
         """The next rows were refused; whether that was a single one, which is then done."""
+        if self._trials:
+            # It was not their number.
+            self.largest, self._trials = None, MOST_TRIALS
         if count > 1:
             self._bad_before = self.done + count
             return False
@@ -487,26 +536,27 @@ def _is_about_rows(error: OptimoveError) -> bool:
     return error.status == 400 or isinstance(error, OptimoveRejectedRowsError)
 
 
-_LIMIT_IN_WORDS = re.compile(
-    r"(?:too many|at most|maximum|\bmax\b|no more than|more than|exceed|limit|up to)\D{0,60}?(\d[\d,]*)"
+_LIMITS = re.compile(
+    r"too many|too large|at most|\bmax|no more|more than|exceed|limit|up to|only|allowed|between|less than|greater than"
 )
-_ROWS_IN_WORDS = re.compile(
-    r"\b(rows?|records?|items?|customers?|recipients?|promotions?|templates?|apps|entr(y|ies)|elements?|ids|customerids)\b"
+_ROWS = re.compile(
+    r"\b(rows?|records?|items?|entr(y|ies)|elements?|arrays?|lists?|batch|per call|customers?|customer ?ids|recipients?"
+    r"|promotions?|templates?|apps|triggers?|metrics)\b"
 )
-_OF_ONE_VALUE = re.compile(r"\b(character|length|digit|long)")
+_NUMBER = re.compile(r"\d{1,3}(?:[.,\s]\d{3})+|\d+(?:\s?k\b)?")
 
 
-def _fewer_rows(error: OptimoveError, sent: int) -> int | None:
-    """How many rows a call takes, where a refusal means that there were too many; None where it means another thing."""
-    if sent == 1:
+def fewer_rows(error: OptimoveError, sent: int) -> int | None:
+    """How many rows to try where a refusal may mean that there were too many; None where it means another thing.
+
+    :param error: the refusal; Optimove's words for it are not documented.
+    :param sent: rows that were refused.
+    """
+    if sent == 1 or error.status not in (400, 413):
         return None
-    if error.status == 413:
-        return sent // 2
     said = error.message.lower()
-    if error.status != 400 or _OF_ONE_VALUE.search(said) or not _ROWS_IN_WORDS.search(said):
+    if error.status == 400 and not (_LIMITS.search(said) and _ROWS.search(said)):
         return None
-    limits = (int(number.replace(",", "")) for number in _LIMIT_IN_WORDS.findall(said))
-    allowed = [limit for limit in limits if 1 <= limit < sent]
-    if allowed:
-        return max(allowed)
-    return sent // 2 if "too many" in said else None
+    numbers = (int(re.sub(r"\D", "", n)) * (1000 if n.endswith("k") else 1) for n in _NUMBER.findall(said))
+    # A number that is far from what was sent is the limit of something else.
+    return max((number for number in numbers if sent // 16 < number < sent), default=sent // 2)

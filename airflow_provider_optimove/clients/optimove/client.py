@@ -55,6 +55,7 @@ from airflow_provider_optimove.exceptions import (
     OptimoveError,
     OptimoveInputError,
     OptimoveResponseError,
+    OptimoveUncertainWriteError,
 )
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,8 @@ class OptimoveClient(AllFunctions):
         secrets = [settings.api_key, settings.password, settings.listener_secret, *proxy_passwords]
         self._redact = Redactor(secrets)
         self._http = HttpClient(settings.http, self._redact)
-        self._takes_message_ids = True
+        self._lost = False
+        self.takes_message_ids = True
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.settings.http.base_url!r})"
@@ -168,6 +170,16 @@ class OptimoveClient(AllFunctions):
             if declared.paged and not any(name in bound for name in arguments.PAGE_PARAMETERS):
                 return list(self._pages_of_rows(declared, bound, DEFAULT_PAGE))
             return self._fetch(declared, bound).answer
+
+    @property
+    def account(self) -> tuple[str, str, str | None]:
+        """What tells this account from others: address, path and user; no secret."""
+        return self.settings.http.base_url, self.settings.api_path, self.settings.user_name
+
+    @property
+    def may_have_happened(self) -> bool:
+        """Whether the call that is under way, or the last one, may have taken effect without an answer that says so."""
+        return self._lost or self._http.on_the_wire
 
     def send(self, function: Function, bound: Mapping[str, Any]) -> Fetched:
         """Make one call of a write whose arguments were checked before.
@@ -280,7 +292,7 @@ class OptimoveClient(AllFunctions):
             if isinstance(parameter.format, Text) and parameter.format.secret and parameter.name in bound:
                 self._redact.add(bound[parameter.name])
         self._remark(function, remarks.before(function, bound))
-        if not self._takes_message_ids:
+        if not self.takes_message_ids:
             bound = {name: value for name, value in bound.items() if name != UNIQUE_MESSAGE_ID}
         try:
             fetched = self._authorized(function, bound)
@@ -288,7 +300,7 @@ class OptimoveClient(AllFunctions):
             if UNIQUE_MESSAGE_ID not in bound or error.status != 400 or not _is_unknown_message_id(error.message):
                 raise
             log.warning("%s: this account knows no %s; sent without it", function.name, UNIQUE_MESSAGE_ID)
-            self._takes_message_ids = False
+            self.takes_message_ids = False
             bound = {name: value for name, value in bound.items() if name != UNIQUE_MESSAGE_ID}
             fetched = self._authorized(function, bound)
         self._remark(function, remarks.after(function, bound, fetched.answer, repeated=fetched.repeated))
@@ -319,7 +331,11 @@ class OptimoveClient(AllFunctions):
             fetched = self._exchange(function, request, self._token_auth(token), deadline)
             return fetched._replace(repeated=repeated or fetched.repeated)
         except protocol.SessionRefused as refused:
+            refused.error.may_have_happened = repeated or refused.repeated
             raise refused.error from None
+        except OptimoveError as error:
+            error.may_have_happened = repeated or error.may_have_happened
+            raise
 
     def _exchange(
         self,
@@ -330,7 +346,7 @@ class OptimoveClient(AllFunctions):
         judge: Judge = protocol.judge,
     ) -> Fetched:
         times_sent = 0
-        lost = False
+        lost = self._lost = False
 
         def read(outcome: HttpAnswer | ConnectionFailure) -> Fetched:
             nonlocal times_sent, lost
@@ -340,6 +356,7 @@ class OptimoveClient(AllFunctions):
                 answer = judge(function, outcome, login_mode=self.settings.login_mode)
             except TryAgain as error:
                 lost = lost or (outcome.sent if isinstance(outcome, ConnectionFailure) else outcome.status != 429)
+                self._lost = lost
                 refused = error
             except (protocol.SessionRefused, OptimoveError) as error:
                 refused = error
@@ -366,6 +383,7 @@ class OptimoveClient(AllFunctions):
             raise
         except OptimoveError as error:
             error.function = error.function or function.name
+            error.may_have_happened = lost or isinstance(error, OptimoveUncertainWriteError)
             error.redact(self._redact)
             if times_sent > 1:
                 error.add(f"tried {times_sent} times")

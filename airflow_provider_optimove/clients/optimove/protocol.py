@@ -146,7 +146,7 @@ def _read(function: Function, answer: HttpAnswer) -> Any:
             _unreadable(function, answer, text)
     kind = function.answer
     if value in NO_DATA:
-        if kind == "text" or (kind == "object" and not function.repeatable):
+        if kind == "text" or _tells_success(function):
             _unexpected(function, answer, "an empty answer")
         return [] if kind == "rows" else None
     if not _fits(function, value):
@@ -154,9 +154,14 @@ def _read(function: Function, answer: HttpAnswer) -> Any:
             # Only the row that is none: the others are customers' data.
             _unexpected(function, answer, str(next(row for row in value if not isinstance(row, dict))))
         _unexpected(function, answer, _described(function, answer))
-    if isinstance(value, Mapping) and kind == "object" and "IsSuccess" in function.answer_shape.__annotations__:
+    if isinstance(value, Mapping) and _tells_success(function):
         _refuse_failed_send(function, answer, value)
     return value
+
+
+def _tells_success(function: Function) -> bool:
+    """Whether a success is one only if the answer says so."""
+    return function.answer == "object" and "IsSuccess" in function.answer_shape.__annotations__
 
 
 def _fits(function: Function, value: Any) -> bool:

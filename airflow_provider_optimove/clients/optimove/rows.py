@@ -207,19 +207,21 @@ class Grouping:
         for shared, values in found:
             self.taken.setdefault(shared, []).extend(values)
 
-    def shared_of(self, stretch: Stretch) -> list[Shared]:
-        """What each row has in common with others of its call.
+    def one_by_one(self, stretch: Stretch) -> Iterable[tuple[Shared, Any]]:
+        """Each row in its order: what it has in common with others of its call, and its value.
 
         :raises BadRows: some rows are not valid.
+        :raises BadColumns: the table has not the columns that are needed.
         """
         try:
             names, text = self._columns.names(stretch), _is_text(stretch)
             fields = tuple(name for name in self._shared if name in names)
             combinations = list(self._columns.tuples(stretch, [names[name] for name in fields]))
             shared = {combination: self._shared_by(combination, fields, text) for combination in set(combinations)}
-            return list(map(shared.__getitem__, combinations))
+            values = self._check_values(self._columns.column(stretch, names[self._value.name]), text)
+            return zip(map(shared.__getitem__, combinations), values, strict=True)
         except _NOT_THE_FAST_WAY:
-            return list(map(self._in_order, _one_by_one(self._shape, stretch)))
+            return [(self._in_order(row), row[self._value.name]) for row in _one_by_one(self._shape, stretch)]
 
     def _sorted(self, stretch: Stretch) -> Iterable[tuple[Shared, list[Any]]]:
         """Few combinations stand for many rows: a combination is checked once, its values together."""

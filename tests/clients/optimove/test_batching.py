@@ -154,12 +154,13 @@ def test_interactions_become_as_few_batches_as_there_can_be(size: int) -> None:
 def test_no_more_rows_wait_than_the_memory_allows(
     rows_bound: int, groups_bound: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "MOST_WAITING_ROWS", rows_bound)
+    # Eight bytes a customer, as `"C0001",`.
+    monkeypatch.setattr(batching, "MOST_WAITING_BYTES", 8 * rows_bound)
     monkeypatch.setattr(batching, "MOST_WAITING_GROUPS", groups_bound)
     plans: list[Plan] = []
     monkeypatch.setattr(Plan, "__init__", seen(Plan.__init__, plans))
     chance = random.Random(rows_bound)
-    rows = [interaction(chance.randrange(20), f"C{number}") for number in range(3_000)]
+    rows = [interaction(chance.randrange(20), f"C{number:04}") for number in range(3_000)]
     expected: dict[int, list[str]] = {}
     for row in rows:
         expected.setdefault(row["CampaignID"], []).append(row["CustomerID"])
@@ -190,7 +191,7 @@ def seen(original: Callable[..., None], instances: list[Any]) -> Callable[..., N
     return init
 
 
-@pytest.mark.parametrize(("bound", "value"), [("MOST_WAITING_ROWS", 9), ("MOST_WAITING_GROUPS", 2)])
+@pytest.mark.parametrize(("bound", "value"), [("MOST_WAITING_BYTES", 9 * len('"C0",')), ("MOST_WAITING_GROUPS", 2)])
 def test_the_fullest_group_leaves_first(bound: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, bound, value)
     campaigns = [1, 2, 2, 2, 2, 3, 3, 1, 3, 2]
@@ -222,7 +223,7 @@ def test_numbers_of_the_rows_of_a_batch() -> None:
     named: list[int] = []
     with plan_batches(INTERACTIONS, stretches, checker, 90) as plan:
         for number in range(len(plan)):
-            numbers = row_numbers(plan[number], stretches, checker)
+            numbers = row_numbers(plan[number], stretches, checker) or []
             assert [known[found]["CustomerID"] for found in numbers] == json.loads(plan[number].content)
             named += numbers
     assert sorted(named) == sorted(known)
