@@ -8,9 +8,11 @@ The file is a CSV with one row an interaction, in any order, and these columns::
 ``EventID`` is ``opened``, ``clicked``, ``unsubscribed`` or a number. ``RecipientGroupID`` and ``AppID`` may follow.
 
 Copy this file into your dags folder. It needs the connection ``optimove_default``, and waits for
-``interactions-<day of the run>.csv`` in ``folder``, or for the file that a run is given::
+``interactions-<day of the run>.csv`` in ``folder``, or for the file that a run is given. To try it with one of yours::
 
-    airflow dags trigger optimove_report_interactions --conf '{"events": "s3://exports/interactions.csv.gz"}'
+    airflow dags test optimove_report_interactions --conf '{"events": "/exports/interactions.csv"}'
+
+There is one run at a time: while the scheduled one waits for its file, triggered ones stay queued.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import gzip
 import importlib.util
 import inspect
@@ -52,7 +51,7 @@ WRITING = (ROOT / "docs" / "writing.md").read_text()
 
 def test_every_kind_of_snippet_was_found() -> None:
     assert [len(kind) for kind in (DAGS, CONFTEST, TASKS, PLAIN)] == [1, 1, 1, 1]
-    assert len(python_of("docs/writing.md")) == 2
+    assert len(python_of("docs/writing.md")) == 3
 
 
 @pytest.mark.parametrize("snippet", DAGS)
@@ -90,8 +89,7 @@ def interactions_of(sandbox: OptimoveSandbox) -> list[tuple[int, list[str]]]:
 def test_tasks_run(
     snippet: str, optimove_sandbox: OptimoveSandbox, run_dag: Callable[[str], Any], tmp_path: Path
 ) -> None:
-    today = datetime.datetime.now(datetime.UTC).date()
-    (tmp_path / f"interactions-{today}.csv").write_text(EVENTS)
+    (tmp_path / "interactions.csv").write_text(EVENTS)
     run = run_dag(dag_of(snippet.replace("/exports", str(tmp_path))))
     assert set(run.states.values()) == {"success"}
     assert interactions_of(optimove_sandbox) == [(2, ["C0000001", "C0000003"]), (3, ["C0000002"])]
@@ -100,15 +98,20 @@ def test_tasks_run(
 def test_tasks_of_the_writing_page_run(
     optimove_sandbox: OptimoveSandbox, run_dag: Callable[[str], Any], tmp_path: Path
 ) -> None:
-    tasks, _ = python_of("docs/writing.md")
+    tasks, _, again = python_of("docs/writing.md")
     optimove_sandbox.refuse_rows("UpdateCampaignInteractions", "C0000003", "Unknown customer")
-    today = datetime.datetime.now(datetime.UTC).date()
-    (tmp_path / f"interactions-{today}.csv.gz").write_bytes(gzip.compress(EVENTS.encode()))
+    (tmp_path / "interactions.csv.gz").write_bytes(gzip.compress(EVENTS.encode()))
     run = run_dag(dag_of(tasks.replace("s3://exports", str(tmp_path))))
     assert run.states == {"report_interactions": "failed", "unsubscribed": "success", "stop_mail": "success"}
     assert interactions_of(optimove_sandbox) == [(2, ["C0000001"]), (3, ["C0000002"])]
-    assert json.loads((tmp_path / f"interactions-{today}.rejected.jsonl").read_text())["row"] == 3
+    assert json.loads((tmp_path / "interactions.rejected.jsonl").read_text())["row"] == 3
     assert optimove_sandbox.preferences == {(504, None): {"C0000017": 2, "C0000042": 2}}
+    names: dict[str, Any] = {}
+    exec(again, names)
+    mended = names["rows_of"](tmp_path / "interactions.rejected.jsonl")
+    optimove_sandbox.forgive_rows()
+    optimove.OptimoveUpdateCampaignInteractionsOperator(task_id="again", interactions=mended).execute({})
+    assert interactions_of(optimove_sandbox)[2:] == [(2, ["C0000003"])]
 
 
 class TaskState(dict[str, Any]):

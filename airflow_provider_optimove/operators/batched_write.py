@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LONGEST_RATE_LIMIT_WAIT = 300
 """Seconds that a batch waits for the rate limit before the task gives its worker back."""
 
+LONGEST_TEXT_SHOWN = 200
 # Rows of a list that are checked together: what they hold then stays in the processor's cache.
 STRETCH = 2_000
 
@@ -215,6 +216,8 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         with plan_batches(self.declared, source, check, size, source=self.rows_field()) as plan:
             batches = "1 batch" if len(plan) == 1 else f"{len(plan):,} batches"
             self.log.info("%s: %s in %s of at most %s", self.function, count_of(plan.rows), batches, f"{size:,}")
+            if not plan.rows:
+                self.log.warning("%s: %s holds no rows; nothing is sent", self.function, self.rows_field())
             calls_before = self.hook.client.calls_made
             write = self._bulk_write(context, plan, arguments, reports, partial(self._numbers, source, check))
             outcome = write.run()
@@ -306,11 +309,15 @@ class OptimoveBatchedWriteOperator(BaseOperator):
             return RowFile(value, self.object_storage_conn_id)
         if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
             return RowList(value)
+        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{", "("):
+            raise self.not_valid(
+                f"{field}: expected a list of rows, got text. Pass the upstream task's output, or set"
+                " render_template_as_native_obj=True on the DAG, so that a template gives the list itself"
+            )
         if isinstance(value, str):
             raise self.not_valid(
-                f"{field}: expected a list of rows or a path that ends in {', '.join(ENDINGS)}, got text. Pass the list"
-                " or the upstream task's output; where a template gives the rows, set"
-                " render_template_as_native_obj=True on the DAG"
+                f"{field}: expected a list of rows or a path that ends in {', '.join(ENDINGS)}, got"
+                f" {shown_path(value)[:LONGEST_TEXT_SHOWN]!r}; save spreadsheets as CSV"
             )
         hint = "; in expand(), too, each task takes a list" if isinstance(value, Mapping) else ""
         raise self.not_valid(

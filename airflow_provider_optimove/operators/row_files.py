@@ -238,6 +238,8 @@ def _csv(file: File, name: str) -> Iterator[Objects | Table]:
             if names is not None and (stretch := _stretch_of_text(names, text)):
                 yield stretch
                 rows_read += len(stretch)
+        if names is None:
+            raise OptimoveInputError(f"{name}: the file is empty, and has not even a header")
     except (csv.Error, UnicodeDecodeError) as error:
         reason = str(error)
         if isinstance(error, UnicodeDecodeError):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from airflow_provider_optimove.exceptions import OptimoveInputError
 from airflow_provider_optimove.operators.storage import shown_path, storage_path
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ class RowReport:
         self._place = storage_path(str(path), conn_id)
         self._is_local = self._place.protocol in ("", "file")
         self._content = b""
+        if self._is_local and not os.path.isdir(os.path.dirname(self._place.path)):
+            raise OptimoveInputError(f"{self._shown}: the folder does not exist")
 
     def start(self, kept: int) -> None:
         """Make the file, before anything is sent, so that it can surely be written.

@@ -281,6 +281,7 @@ writes()
 def test_in_airflow(optimove_sandbox: OptimoveSandbox, airflow_db: Path, run_dag: Any, tmp_path: Path) -> None:
     path = written([{"CustomerID": f"C{number}"} for number in range(7)], tmp_path / "rows.csv")
     make_the_asset_known()
+    asset_events()
     run = run_dag(textwrap.dedent(DAG).replace("PATH", path))
     assert run.states == {"export": "success", "from_path": "success", "from_xcom": "success"}
     (call,) = optimove_sandbox.interactions
@@ -296,7 +297,7 @@ def test_in_airflow(optimove_sandbox: OptimoveSandbox, airflow_db: Path, run_dag
         "rejected": 0,
         "resumed_rows": 0,
     }
-    assert asset_event_extras() == [summary]
+    assert asset_events() == [summary]
 
 
 def make_the_asset_known() -> None:
@@ -310,8 +311,8 @@ def make_the_asset_known() -> None:
         session.add(DatasetModel(uri="interactions_reported"))
 
 
-def asset_event_extras() -> list[Any]:
-    """What the asset events hold, all there are."""
+def asset_events() -> list[Any]:
+    """What the asset events hold, all there are; they are then forgotten."""
     from airflow.utils.session import create_session
 
     if AIRFLOW_V_3_0_PLUS:
@@ -319,4 +320,8 @@ def asset_event_extras() -> list[Any]:
     else:
         from airflow.models.dataset import DatasetEvent as Event  # type: ignore[no-redef]
     with create_session() as session:
-        return [dict(event.extra) for event in session.query(Event).all()]
+        found = session.query(Event).all()
+        extras = [dict(event.extra) for event in found]
+        for event in found:
+            session.delete(event)
+        return extras

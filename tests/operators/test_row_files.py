@@ -495,9 +495,15 @@ def test_csv_header_and_empty_lines(row_file: Write) -> None:
     ]
 
 
-@pytest.mark.parametrize("content", [b"", BOM, b"\n\r\n", b"CustomerID,Status", b"CustomerID,Status\r\n\r\n"])
+@pytest.mark.parametrize("content", [b"CustomerID,Status", b"CustomerID,Status\r\n\r\n", b'"CustomerID",Status\n'])
 def test_csv_without_rows(row_file: Write, content: bytes) -> None:
     assert rows_of(row_file(".csv", content)) == []
+
+
+@pytest.mark.parametrize("content", [b"", BOM, b"\n\r\n", b"\n"])
+def test_csv_without_header(row_file: Write, content: bytes) -> None:
+    """An export that broke off, most likely."""
+    assert error_of(row_file(".csv", content)).endswith("rows.csv: the file is empty, and has not even a header")
 
 
 @pytest.mark.parametrize("quoted", [False, True])

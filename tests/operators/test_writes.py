@@ -836,7 +836,7 @@ def test_paths_of_reports(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     task = preferences(5, on_rejected="isolate", rejected_path=path.format(tmp_path))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(exceptions.OptimoveInputError, match=r"rejected\.jsonl: the folder does not exist"):
         task.run()
     assert optimove_sandbox.calls == []
     (tmp_path / "reports").mkdir()
