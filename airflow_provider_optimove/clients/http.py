@@ -161,7 +161,6 @@ class HttpClient:
         self.settings = settings
         self.redact = redact
         self.requests_sent = 0
-        self.on_the_wire = False
         self.host = host_of(settings.base_url)
         self._connections = self._new_session()
         self._process = os.getpid()
@@ -243,8 +242,6 @@ class HttpClient:
             return ConnectionFailure("the time that a call may take is over", sent=False, passing=False)
         started = time.monotonic()
         self.requests_sent += 1
-        # Stays so when something else, such as the end of a task's time, interrupts the call.
-        self.on_the_wire = True
         outcome: HttpAnswer | ConnectionFailure
         try:
             response = self._session.request(
@@ -267,7 +264,6 @@ class HttpClient:
         else:
             with response:
                 outcome = self._read(response, deadline)
-        self.on_the_wire = False
         took = time.monotonic() - started
         shown = outcome.message if isinstance(outcome, ConnectionFailure) else f"HTTP {outcome.status}"
         log.debug("%s %s: %s, %.3f s", request.verb, self.redact(request.path), shown, took)
@@ -316,6 +312,8 @@ class HttpClient:
             and not unusable_address
         ):
             return ConnectionFailure(f"{through}: {why}", sent=True)
+        if any(isinstance(cause, urllib3.exceptions.InvalidHeader) for cause in causes):
+            return ConnectionFailure(f"the answer cannot be read: {why}", sent=True)
         # Nothing was connected yet: an address, a header, a CA bundle or a proxy that cannot be used.
         return ConnectionFailure(f"the request could not be sent: {why}", sent=False, passing=False)
 

@@ -254,10 +254,6 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         from airflow_provider_optimove.operators.task_journal import journal_of
 
         journal = journal_of(context)
-        if journal is not None and not self.durable:
-            # What an earlier try noted will not be true any more.
-            journal.clear()
-            journal = None
         task_instance = context.get("ti")
         defaults = {name: value for name, value in self.defaults().items() if getattr(self, name) is None}
         return BulkWrite(
@@ -271,6 +267,7 @@ class OptimoveBatchedWriteOperator(BaseOperator):
                 resend=self.on_uncertain == "resend",
                 isolate=self.on_rejected == "isolate",
                 max_rejected=self.max_rejected,
+                durable=self.durable,
                 earlier_tries=task_instance is not None and task_instance.try_number > 1,
             ),
             row_numbers=row_numbers,
@@ -334,7 +331,8 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         for field in sorted(fields):
             value = getattr(self, field, None)
             if isinstance(value, (str, os.PathLike)) or type(value).__name__ == "ObjectStoragePath":
-                other = paths.setdefault(location_of(str(value)), field)
+                place = location_of(str(value)).removeprefix("file://")
+                other = paths.setdefault(place if "://" in place else os.path.realpath(place), field)
                 if other != field:
                     raise self.not_valid(f"{other}, {field}: both are {shown_path(str(value))}")
 

@@ -224,7 +224,9 @@ def _csv(file: File, name: str) -> Iterator[Objects | Table]:
                 rows = filter(None, rest)
                 try:
                     if names is None:
-                        names = _checked_names(next(rows), name)
+                        if (header := next(rows, None)) is None:
+                            break
+                        names = _checked_names(header, name)
                     while cells := list(islice(rows, CSV_ROWS)):
                         yield _stretch_of_cells(names, cells)
                         rows_read += len(cells)

@@ -500,7 +500,7 @@ def test_csv_without_rows(row_file: Write, content: bytes) -> None:
     assert rows_of(row_file(".csv", content)) == []
 
 
-@pytest.mark.parametrize("content", [b"", BOM, b"\n\r\n", b"\n"])
+@pytest.mark.parametrize("content", [b"", BOM, b"\n\r\n", b"\n", b"\r", b"\r\r\n"])
 def test_csv_without_header(row_file: Write, content: bytes) -> None:
     """An export that broke off, most likely."""
     assert error_of(row_file(".csv", content)).endswith("rows.csv: the file is empty, and has not even a header")

@@ -1069,3 +1069,132 @@ def test_progress_is_told_within_a_batch(optimove_sandbox: OptimoveSandbox, monk
     assert len(lines) == 5
     assert "5,000 of 5,000 rows done" in lines[-1]
     assert "rows a second, about" in lines[0]
+
+
+def login_mode(sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = json.loads(sandbox.login_connection)
+    connection["extra"] = {"rate_limit": "off", "session_cache": "memory"}
+    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(connection))
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"drop": "before"}, {"drop": "after"}])
+def test_a_login_that_fails_is_no_doubt(
+    optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+) -> None:
+    login_mode(optimove_sandbox, monkeypatch)
+    optimove_sandbox.fail("Login", **fault, times=5)
+    task = metrics(20, batch_size=5)
+    with pytest.raises(exceptions.OptimoveServerError):
+        task.run()
+    assert task.run()["rows"] == 20
+    assert arrived(optimove_sandbox, task) == once(20)
+
+
+@pytest.mark.parametrize("place", ["rate_limit.RateLimitGate._complete", "protocol._read", "remarks.after"])
+def test_the_end_of_the_tasks_time_after_the_answer_is_a_doubt(
+    optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    connection = json.loads(optimove_sandbox.connection)
+    connection["extra"] = {"rate_limit": "1000/1"}
+    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(connection))
+    task = metrics(20, batch_size=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"airflow_provider_optimove.clients.optimove.{place}", lambda *_, **__: die())
+        task.dies()
+    with pytest.raises(exceptions.OptimoveUncertainWriteError, match="rows 1 to 5"):
+        task.run()
+    assert arrived(optimove_sandbox, task) == once(5)
+
+
+@pytest.mark.parametrize("fault", [{"body": "[" * 100_000}, {"headers": {"Content-Length": "7"}}])
+def test_an_answer_that_cannot_be_read_is_a_doubt(optimove_sandbox: OptimoveSandbox, fault: dict[str, Any]) -> None:
+    optimove_sandbox.fail(**fault, takes_effect=True, after=1)
+    task = metrics(20, batch_size=5)
+    with pytest.raises(exceptions.OptimoveUncertainWriteError, match="rows 6 to 10"):
+        task.run()
+    with pytest.raises(exceptions.OptimoveUncertainWriteError, match="rows 6 to 10"):
+        task.run()
+    assert arrived(optimove_sandbox, task) == once(10)
+
+
+def test_without_memory_a_doubt_stays_one(optimove_sandbox: OptimoveSandbox) -> None:
+    task = metrics(20, batch_size=5)
+    optimove_sandbox.fail(drop="after", after=2)
+    with pytest.raises(exceptions.OptimoveUncertainWriteError, match="rows 11 to 15"):
+        task.run()
+    with pytest.raises(exceptions.OptimoveUncertainWriteError, match="not the first try"):
+        task.run(durable=False)
+    with pytest.raises(exceptions.OptimoveUncertainWriteError, match="rows 11 to 15"):
+        task.run(durable=True)
+    assert arrived(optimove_sandbox, task) == once(15)
+
+    task = metrics(20, batch_size=5, durable=False)
+    optimove_sandbox.metrics.clear()
+    optimove_sandbox.fail(status=429, after=2, times=5)
+    with pytest.raises(exceptions.OptimoveRateLimitError):
+        task.run()
+    with pytest.raises(exceptions.OptimoveUncertainWriteError, match="was not recorded"):
+        task.run(durable=True)
+    assert arrived(optimove_sandbox, task) == once(10)
+
+
+@pytest.mark.parametrize("token_refused", [False, True])
+def test_erased_behind_an_unexpected_answer(
+    optimove_sandbox: OptimoveSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token_refused: bool
+) -> None:
+    path = tmp_path / "failed.jsonl"
+    known = [customer_id(number) for number in range(1, 5)]
+    task = Task(OptimoveRemoveCustomerPIIOperator, customer_ids=known, failed_path=str(path))
+    if token_refused:
+        login_mode(optimove_sandbox, monkeypatch)
+        optimove_sandbox.fail("RemoveCustomerPII", status=500, takes_effect=True)
+        optimove_sandbox.fail("RemoveCustomerPII", status=401)
+        optimove_sandbox.fail("Login", status=500, after=1)
+    else:
+        optimove_sandbox.fail(status=200, body="<html>gateway</html>", takes_effect=True)
+    with pytest.raises(exceptions.OptimoveError):
+        task.run()
+    task.run()
+    assert {row["CustomerID"]: row["possibly_erased_before"] for row in rejected(path)} == dict.fromkeys(known, True)
+
+
+def test_a_doubt_is_as_large_as_it_was(optimove_sandbox: OptimoveSandbox) -> None:
+    task = metrics(40, batch_size=40)
+    optimove_sandbox.fail(drop="after")
+    with pytest.raises(exceptions.OptimoveUncertainWriteError, match="rows 1 to 40"):
+        task.run()
+    optimove_sandbox.fail(status=413)
+    assert task.state is not None
+    writes = task.state.writes
+
+    def killed_at_the_second() -> None:
+        if task.state is not None and task.state.writes == writes + 2:
+            die()
+
+    task.state.before_write = killed_at_the_second
+    task.dies(on_uncertain="resend")
+    task.state.before_write = lambda: None
+    with pytest.raises(exceptions.OptimoveUncertainWriteError, match="rows 1 to 40"):
+        task.run(on_uncertain="fail")
+
+
+def test_the_input_by_another_name_is_not_overwritten(optimove_sandbox: OptimoveSandbox, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('"C1"\n')
+    (tmp_path / "link.jsonl").symlink_to(path)
+    for name in (f"file://{path}", f"{tmp_path}/../{tmp_path.name}/rows.jsonl", f"{tmp_path}/link.jsonl"):
+        with pytest.raises(exceptions.OptimoveInputError, match="both are "):
+            preferences(1, on_rejected="isolate", rejected_path=name).run(customer_ids=str(path))
+    assert path.read_text() == '"C1"\n'
+
+
+def test_words_that_sound_like_too_many_rows_are_not_believed_for_good(
+    optimove_sandbox: OptimoveSandbox, tmp_path: Path
+) -> None:
+    optimove_sandbox.refuse_rows(
+        "SetCustomerChannelPreference", "C400", "Customer C400 is not allowed: customers must be active"
+    )
+    path = tmp_path / "rejected.jsonl"
+    task = preferences(50_000, batch_size=5_000, on_rejected="isolate", rejected_path=str(path), fail_on_rejected=False)
+    assert task.run()["rejected"] == 1
+    assert len(optimove_sandbox.calls) < 45

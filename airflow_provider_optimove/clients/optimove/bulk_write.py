@@ -30,7 +30,7 @@ from airflow_provider_optimove.exceptions import (
 LOG_INTERVAL = 10.0
 # From so many bad rows in one batch on, they are no longer taken for exceptions: short stretches are tried first.
 DENSE = 4
-# How often in a row fewer rows are tried because a refusal may mean that there were too many.
+# How often in a batch fewer rows are tried because a refusal may mean that there were too many.
 MOST_TRIALS = 4
 
 
@@ -42,6 +42,7 @@ class Progress(msgspec.Struct, kw_only=True):
     :param batches: batches that are done.
     :param done: rows of the batch after them that are done.
     :param sending: rows after those that were on their way when this was written.
+    :param doubtful: rows after those that may have arrived before.
     :param accepted: rows that Optimove took.
     :param rejected: rows that Optimove refused.
     :param failed: rows that Optimove took, and named as failed.
@@ -54,6 +55,7 @@ class Progress(msgspec.Struct, kw_only=True):
     batches: int = 0
     done: int = 0
     sending: int = 0
+    doubtful: int = 0
     accepted: int = 0
     rejected: int = 0
     failed: int = 0
@@ -132,12 +134,14 @@ class WritePolicy:
     :param resend: whether to send rows again whose outcome is unknown, though a second time may count twice.
     :param isolate: whether to find the bad rows of a refused batch and deliver the others.
     :param max_rejected: bad rows at which to stop.
+    :param durable: whether to go on where an earlier try ended.
     :param earlier_tries: whether this task has been tried before.
     """
 
     resend: bool = False
     isolate: bool = False
     max_rejected: int = 100
+    durable: bool = True
     earlier_tries: bool = False
 
 
@@ -212,11 +216,12 @@ class BulkWrite:
         resumed = progress.accepted
         self._pace = _Pace(resumed + progress.rejected)
         self._reports.start(progress.rejected, progress.failed)
-        doubtful = progress.sending
+        if not progress.sending:
+            progress.doubtful = 0
         while progress.batches < len(self._plan):
-            self._deliver(self._plan[progress.batches], doubtful)
+            self._deliver(self._plan[progress.batches])
             progress.batches += 1
-            progress.done = progress.sending = doubtful = 0
+            progress.done = progress.sending = progress.doubtful = 0
         self._say_how_far()
         # From here on nothing is in doubt, whatever becomes of the task.
         self._save()
@@ -229,29 +234,34 @@ class BulkWrite:
 
     def _begin(self) -> Progress:
         fresh = self._progress
-        kept = self._journal.load() if self._journal is not None else None
+        kept = self._journal.load() if self._journal is not None and self._policy.durable else None
         if kept is None:
-            if self._journal is None and self._policy.earlier_tries:
+            if not (self._journal is not None and self._policy.durable) and self._policy.earlier_tries:
                 self._doubt(
                     "this is not the first try, and nothing tells what the earlier ones sent (Airflow keeps that from"
                     " 3.3 on, with durable=True)"
                 )
+            if self._journal is not None and not self._policy.durable:
+                # For a later try that looks here: something was sent, and nobody knows what.
+                self._kept(partial(self._journal.save, {"durable": False}))
             return fresh
         try:
             saved = msgspec.convert(kept, Progress)
         except msgspec.ValidationError:
-            saved = Progress(fingerprint="", nonce="", sending=1)
+            self._doubt("what the earlier try sent was not recorded, or not in a form that is known")
+            return fresh
         if saved.fingerprint != fresh.fingerprint:
-            doubtful = f" and {saved.sending:,} more are in doubt" if saved.sending else ""
+            more = f" and {saved.sending:,} more are in doubt" if saved.sending else ""
             self._doubt(
                 f"the rows or the arguments are not those of the earlier try, in which {saved.accepted:,} rows were"
-                f" sent{doubtful}",
+                f" sent{more}",
                 serious=bool(saved.accepted or saved.sending),
             )
             return fresh
         self._progress = saved
         if saved.sending:
-            rows = self._described(self._plan[saved.batches], saved.done, saved.sending)
+            doubtful = max(saved.sending, saved.doubtful)
+            rows = self._described(self._plan[saved.batches], saved.done, doubtful)
             self._doubt(f"the earlier try ended while it sent {rows}; nobody knows whether they arrived", rows)
         self._log.info(
             "%s: going on where the earlier try ended: %s of %s rows are done",
@@ -279,16 +289,14 @@ class BulkWrite:
             " a new task the rows that are missing; docs/writing.md tells how to go on after rows that did arrive"
         )
 
-    def _deliver(self, batch: Batch, doubtful: int) -> None:
-        """Send the rows of a batch that are not done, and narrow down which of them are bad.
-
-        :param doubtful: how many of the first rows may have arrived before.
-        """
+    def _deliver(self, batch: Batch) -> None:
+        """Send the rows of a batch that are not done, and narrow down which of them are bad."""
         progress = self._progress
         course = _Course(batch.count, progress.done)
         rows: list[msgspec.Raw] = []
         # What may have arrived is first sent in the same cut, and so under the same name.
-        count = doubtful
+        count = progress.sending
+        doubtful = max(progress.sending, progress.doubtful)
         while course.done < batch.count:
             count = count or course.next(progress.largest_batch or batch.count)
             if count < batch.count and not rows:
@@ -296,7 +304,7 @@ class BulkWrite:
             part = (
                 batch.content if count == batch.count else b"[%s]" % b",".join(rows[course.done : course.done + count])
             )
-            progress.done, progress.sending = course.done, count
+            progress.done, progress.sending, progress.doubtful = course.done, count, doubtful
             self._save()
             calls_before = self._client.calls_made
             try:
@@ -312,9 +320,13 @@ class BulkWrite:
                     self._log.warning("%s: %s: trying %s rows a call", self._name, error.message, f"{smaller:,}")
                 elif not self._policy.isolate or not _is_about_rows(error):
                     self._give_up(batch, course.done, count, error, settled=not doubtful)
-                elif course.refused(count):
-                    self._reject(batch, course.done - 1, rows or batch.rows(), error)
-                    doubtful = max(0, doubtful - 1)
+                else:
+                    if course.largest is not None:
+                        # It was not their number.
+                        progress.largest_batch = None
+                    if course.refused(count):
+                        self._reject(batch, course.done - 1, rows or batch.rows(), error)
+                        doubtful = max(0, doubtful - 1)
             except BaseException:
                 # The end of a task's time, for example, which mostly comes while a call waits for the rate limit.
                 if not doubtful and (self._client.calls_made == calls_before or not self._client.may_have_happened):
@@ -391,7 +403,7 @@ class BulkWrite:
             self._log.warning("%s", unsaved)
 
     def _save(self) -> None:
-        if self._journal is not None:
+        if self._journal is not None and self._policy.durable:
             self._kept(partial(self._journal.save, msgspec.to_builtins(self._progress)))
 
     def _kept(self, change: Callable[[], None]) -> None:
@@ -470,7 +482,6 @@ class _Course:
     def accepted(self, count: int) -> None:
         """The next rows were taken."""
         self.done += count
-        self._trials = 0
         if self._bad_before is None:
             self._stride *= 2
         elif self._bad_before <= self.done:
@@ -492,8 +503,7 @@ class _Course:
 
     def refused(self, count: int) -> bool:
         """The next rows were refused; whether that was a single one, which is then done."""
-        if self._trials:
-            # It was not their number.
+        if self.largest is not None:
             self.largest, self._trials = None, MOST_TRIALS
         if count > 1:
             self._bad_before = self.done + count

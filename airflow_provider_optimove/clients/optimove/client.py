@@ -54,6 +54,7 @@ from airflow_provider_optimove.exceptions import (
     OptimoveBadRequestError,
     OptimoveError,
     OptimoveInputError,
+    OptimoveRejectedRowsError,
     OptimoveResponseError,
     OptimoveUncertainWriteError,
 )
@@ -131,7 +132,7 @@ class OptimoveClient(AllFunctions):
         secrets = [settings.api_key, settings.password, settings.listener_secret, *proxy_passwords]
         self._redact = Redactor(secrets)
         self._http = HttpClient(settings.http, self._redact)
-        self._lost = False
+        self._on_its_way = False
         self.takes_message_ids = True
 
     def __repr__(self) -> str:
@@ -179,7 +180,7 @@ class OptimoveClient(AllFunctions):
     @property
     def may_have_happened(self) -> bool:
         """Whether the call that is under way, or the last one, may have taken effect without an answer that says so."""
-        return self._lost or self._http.on_the_wire
+        return self._on_its_way
 
     def send(self, function: Function, bound: Mapping[str, Any]) -> Fetched:
         """Make one call of a write whose arguments were checked before.
@@ -288,6 +289,7 @@ class OptimoveClient(AllFunctions):
 
     def _fetch(self, function: Function, bound: Mapping[str, Any]) -> Fetched:
         """One call with all its retries."""
+        self._on_its_way = False
         for parameter in function.own_parameters:
             if isinstance(parameter.format, Text) and parameter.format.secret and parameter.name in bound:
                 self._redact.add(bound[parameter.name])
@@ -321,12 +323,14 @@ class OptimoveClient(AllFunctions):
             return fetched
         if not self.settings.login_mode:
             return self._exchange(function, request, ApiKeyAuth(self.settings.api_key or ""), deadline)
-        token = self._session.token(deadline)
+        with _apart_from_the_call(may_have_happened=False):
+            token = self._session.token(deadline)
         try:
             return self._exchange(function, request, self._token_auth(token), deadline)
         except protocol.SessionRefused as refused:
             repeated = refused.repeated
-        token = self._session.renew(token, deadline)
+        with _apart_from_the_call(may_have_happened=repeated):
+            token = self._session.renew(token, deadline)
         try:
             fetched = self._exchange(function, request, self._token_auth(token), deadline)
             return fetched._replace(repeated=repeated or fetched.repeated)
@@ -346,7 +350,9 @@ class OptimoveClient(AllFunctions):
         judge: Judge = protocol.judge,
     ) -> Fetched:
         times_sent = 0
-        lost = self._lost = False
+        lost = False
+        # And not the Login that it needs first.
+        of_the_caller = function.name != protocol.LOGIN
 
         def read(outcome: HttpAnswer | ConnectionFailure) -> Fetched:
             nonlocal times_sent, lost
@@ -356,10 +362,13 @@ class OptimoveClient(AllFunctions):
                 answer = judge(function, outcome, login_mode=self.settings.login_mode)
             except TryAgain as error:
                 lost = lost or (outcome.sent if isinstance(outcome, ConnectionFailure) else outcome.status != 429)
-                self._lost = lost
                 refused = error
             except (protocol.SessionRefused, OptimoveError) as error:
+                taken = isinstance(outcome, HttpAnswer) and 200 <= outcome.status < 300
+                lost = lost or (taken and not isinstance(error, OptimoveRejectedRowsError))
                 refused = error
+            if refused is not None and of_the_caller:
+                self._on_its_way = lost or isinstance(refused, OptimoveUncertainWriteError)
             if refused is not None:
                 # Judged again without secrets, for what is raised: taken out later, a part of one could be left where
                 # a long text was cut off. And out of the except block, or the first error would hang on the second.
@@ -374,9 +383,14 @@ class OptimoveClient(AllFunctions):
                 log.warning("%s: accepted with HTTP %d %s", function.name, outcome.status, said)
             return Fetched(answer, outcome.body, lost)
 
-        gate = self._gates[function.lane]
+        @contextmanager
+        def slot(deadline: float) -> Iterator[None]:
+            with self._gates[function.lane].slot(deadline):
+                self._on_its_way = self._on_its_way or of_the_caller
+                yield
+
         try:
-            return self._http.exchange(request, read, name=function.name, auth=auth, deadline=deadline, gate=gate.slot)
+            return self._http.exchange(request, read, name=function.name, auth=auth, deadline=deadline, gate=slot)
         except protocol.SessionRefused as refused:
             refused.error.redact(self._redact)
             refused.repeated = lost
@@ -432,6 +446,16 @@ class OptimoveClient(AllFunctions):
                 parallel=MAIL_PARALLEL_CALLS if windows else None,
             ),
         }
+
+
+@contextmanager
+def _apart_from_the_call(*, may_have_happened: bool) -> Iterator[None]:
+    """A Login on the way: what becomes of it says nothing of the call."""
+    try:
+        yield
+    except OptimoveError as error:
+        error.may_have_happened = may_have_happened
+        raise
 
 
 def _password_in(proxy: str) -> str | None:

@@ -105,7 +105,7 @@ def explanation(body: bytes) -> Explanation:
         return Explanation(_clipped(" ".join(html.unescape(words).split())), is_html=True)
     try:
         value = msgspec.json.decode(text.encode())
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return Explanation(_clipped(text))
     if value in NO_DATA:
         return Explanation("")
@@ -142,7 +142,7 @@ def _read(function: Function, answer: HttpAnswer) -> Any:
     if text:
         try:
             value = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             _unreadable(function, answer, text)
     kind = function.answer
     if value in NO_DATA:
