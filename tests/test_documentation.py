@@ -28,8 +28,8 @@ from airflow_provider_optimove.hooks.optimove import EXTRA_FIELDS, settings_from
 from airflow_provider_optimove.hooks.task_errors import ending_the_task
 from airflow_provider_optimove.operators import optimove
 from airflow_provider_optimove.operators.batched_write import LONGEST_RATE_LIMIT_WAIT, OptimoveBatchedWriteOperator
-from airflow_provider_optimove.operators.row_files import ENDINGS
 from airflow_provider_optimove.sandbox import Fault, OptimoveSandbox
+from airflow_provider_optimove.storage.row_files import ENDINGS
 
 pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
 
@@ -190,7 +190,7 @@ def test_table_of_operators() -> None:
         assert harmless == ("yes" if function.repeatable else "**no**")
         shape = row_shape(function).fields
         if argument == "`interactions`":
-            own = {p.name: p for p in function.own_parameters if p.python_name != function.rows}
+            own = {p.name: p for p in function.parameters_beside_rows}
             shape = {**shape, **own}
         assert set(fields.split(", ")) == {f"{field}{'' if p.required else '?'}" for field, p in shape.items()}
     operators = [

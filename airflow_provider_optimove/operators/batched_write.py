@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
@@ -12,14 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
-from airflow_provider_optimove.operators.row_report import RowReport
-from airflow_provider_optimove.operators.storage import location_of, shown_path
+from airflow_provider_optimove.storage.paths import location_of, shown_path, text_of_path
+from airflow_provider_optimove.storage.row_report import RowReport
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_optimove.clients.optimove.batching import Batch, Plan
-    from airflow_provider_optimove.clients.optimove.bulk_write import Answered, BulkWrite, Outcome, RejectedRow
+    from airflow_provider_optimove.clients.optimove.bulk_write import BulkWrite, Outcome, RejectedRow
+    from airflow_provider_optimove.clients.optimove.client import Fetched
     from airflow_provider_optimove.clients.optimove.functions import Function, Parameter
     from airflow_provider_optimove.clients.optimove.rows import Grouping, Objects, RowChecker, Stretch
     from airflow_provider_optimove.hooks.optimove import OptimoveHook
@@ -185,7 +185,7 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         """What stands for arguments that were not given, where it is another at each try."""
         return {}
 
-    def answered(self, answered: Answered) -> int:
+    def answered(self, fetched: Fetched) -> int:
         """Look at Optimove's answer to a call; returns how many rows it names as failed."""
         return 0
 
@@ -198,6 +198,7 @@ class OptimoveBatchedWriteOperator(BaseOperator):
 
     @cached_property
     def declared(self) -> Function:
+        """The declaration of the function."""
         from airflow_provider_optimove.clients.optimove.arguments import find_function
 
         return find_function(self.function)
@@ -278,11 +279,11 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         """The arguments of all calls, checked."""
         from airflow_provider_optimove.clients.optimove.arguments import bind
 
-        own = [p for p in self.declared.own_parameters if p.python_name != self.declared.rows]
+        own = self.declared.parameters_beside_rows
         given = {p.python_name: getattr(self, p.python_name, None) for p in own}
-        with_rows = {p.name for p in self.declared.own_parameters if p.python_name == self.declared.rows}
         by_default = {p.name for p in own if p.python_name in self.defaults()}
-        return bind(self.declared, keywords=given, later=with_rows | by_default | set(self.fields_of_rows()))
+        with_rows = {p.name for p in self.declared.own_parameters if p not in own} | set(self.fields_of_rows())
+        return bind(self.declared, keywords=given, later=with_rows | by_default)
 
     def _check(self, arguments: Mapping[str, Any]) -> RowChecker | Grouping:
         from airflow_provider_optimove.clients.optimove.rows import Grouping, RowChecker, row_shape
@@ -294,27 +295,24 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         return RowChecker(shape)
 
     def _source(self) -> Iterable[Stretch]:
-        from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-        from airflow_provider_optimove.operators.row_files import ENDINGS, RowFile, is_path
+        from airflow_provider_optimove.storage.row_files import ENDINGS, RowFile, is_path
 
         field = self.rows_field()
         value = getattr(self, field)
-        if isinstance(value, (os.PathLike, ObjectStoragePath)):
-            value = str(value)
-        if isinstance(value, str) and is_path(value):
-            return RowFile(value, self.object_storage_conn_id)
+        path = text_of_path(value)
+        if path is not None and is_path(path):
+            return RowFile(path, self.object_storage_conn_id)
         if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
             return RowList(value)
-        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{", "("):
+        if path is not None and path.lstrip()[:1] in ("[", "{", "("):
             raise self.not_valid(
                 f"{field}: expected a list of rows, got text. Pass the upstream task's output, or set"
                 " render_template_as_native_obj=True on the DAG, so that a template gives the list itself"
             )
-        if isinstance(value, str):
+        if path is not None:
             raise self.not_valid(
                 f"{field}: expected a list of rows or a path that ends in {', '.join(ENDINGS)}, got"
-                f" {shown_path(value)[:LONGEST_TEXT_SHOWN]!r}; save spreadsheets as CSV"
+                f" {shown_path(path)[:LONGEST_TEXT_SHOWN]!r}; save spreadsheets as CSV"
             )
         hint = "; in expand(), too, each task takes a list" if isinstance(value, Mapping) else ""
         raise self.not_valid(
@@ -322,19 +320,16 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         )
 
     def not_valid(self, problem: str) -> OptimoveInputError:
+        """An error about the arguments."""
         return OptimoveInputError("the arguments are not valid", function=self.function, problems=[problem])
 
     def _check_paths(self) -> None:
         """No file is read and written at once, or written by two."""
-        fields = {self.rows_field(), "rejected_path", "failed_path"}
-        paths: dict[str, str] = {}
-        for field in sorted(fields):
-            value = getattr(self, field, None)
-            if isinstance(value, (str, os.PathLike)) or type(value).__name__ == "ObjectStoragePath":
-                place = location_of(str(value)).removeprefix("file://")
-                other = paths.setdefault(place if "://" in place else os.path.realpath(place), field)
-                if other != field:
-                    raise self.not_valid(f"{other}, {field}: both are {shown_path(str(value))}")
+        found: dict[str, str] = {}
+        for field in (self.rows_field(), "rejected_path", "failed_path"):
+            path = text_of_path(getattr(self, field, None))
+            if path is not None and (other := found.setdefault(location_of(path), field)) != field:
+                raise self.not_valid(f"{other}, {field}: both are {shown_path(path)}")
 
     def _numbers(self, source: Iterable[Stretch], check: RowChecker | Grouping, batch: Batch) -> Sequence[int] | None:
         from airflow_provider_optimove.clients.optimove.batching import row_numbers
@@ -389,8 +384,8 @@ class _Reports:
                 data = {str(row_shape(self._operator.declared).sole): data, **row.shared}
             self._rejected.add([{"row": row.number, "explanation": row.explanation, "data": data}])
 
-    def answered(self, answered: Answered) -> int:
-        return self._operator.answered(answered)
+    def answered(self, fetched: Fetched) -> int:
+        return self._operator.answered(fetched)
 
 
 def _check_choices(**choices: tuple[Any, Collection[Any]]) -> None:

@@ -18,10 +18,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_optimove.operators.batched_write import OptimoveBatchedWriteOperator, RowsField
-from airflow_provider_optimove.operators.row_report import RowReport
+from airflow_provider_optimove.storage.row_report import RowReport
 
 if TYPE_CHECKING:
-    from airflow_provider_optimove.clients.optimove.bulk_write import Answered, Outcome
+    from airflow_provider_optimove.clients.optimove.bulk_write import Outcome
+    from airflow_provider_optimove.clients.optimove.client import Fetched
     from airflow_provider_optimove.clients.optimove.functions import Parameter
 
 _COMMON = OptimoveBatchedWriteOperator.template_fields
@@ -184,8 +185,7 @@ class OptimoveUpdateCampaignInteractionsOperator(OptimoveBatchedWriteOperator):
         """Whatever is not an argument of the task."""
         if self.rows_field() == "customer_ids":
             return {}
-        others = (p for p in self.declared.own_parameters if p.python_name != self.declared.rows)
-        return {p.name: p for p in others if getattr(self, p.python_name) is None}
+        return {p.name: p for p in self.declared.parameters_beside_rows if getattr(self, p.python_name) is None}
 
 
 class OptimoveAddChannelTemplatesOperator(OptimoveBatchedWriteOperator):
@@ -305,13 +305,13 @@ class OptimoveRemoveCustomerPIIOperator(OptimoveBatchedWriteOperator):
         if self._report is not None:
             self._report.start(failed)
 
-    def answered(self, answered: Answered) -> int:
+    def answered(self, fetched: Fetched) -> int:
         """Write down which customers failed."""
-        fields = {name.lower(): value for name, value in (answered.answer or {}).items()}
+        fields = {name.lower(): value for name, value in (fetched.answer or {}).items()}
         failed = fields.get("failedcustomerids") or []
         failed = failed if isinstance(failed, list) else [failed]
         if self._report is not None and failed:
-            self._report.add({"CustomerID": i, "possibly_erased_before": answered.repeated} for i in failed)
+            self._report.add({"CustomerID": i, "possibly_erased_before": fetched.repeated} for i in failed)
         return len(failed)
 
     def summary_of_answers(self, outcome: Outcome) -> Mapping[str, Any]:
@@ -368,9 +368,9 @@ class OptimoveSendTransactionalMailOperator(OptimoveBatchedWriteOperator):
         """Forget the sends of an earlier run."""
         self._send_ids: list[Any] = []
 
-    def answered(self, answered: Answered) -> int:
+    def answered(self, fetched: Fetched) -> int:
         """Keep the number of the send."""
-        fields = {name.lower(): value for name, value in (answered.answer or {}).items()}
+        fields = {name.lower(): value for name, value in (fetched.answer or {}).items()}
         if fields.get("sendid") is not None:
             self._send_ids.append(fields["sendid"])
         return 0

@@ -108,14 +108,14 @@ def query_of(path: str) -> list[tuple[str, str]]:
 
 def row_count(function: Function | None, body: bytes) -> int:
     """How many rows a body carries, for the record of calls; 0 when it cannot be read."""
-    if function is None or function.rows is None or not body:
+    if function is None or function.rows_parameter is None or not body:
         return 0
     try:
         content = json.loads(body)
     except ValueError:
         return 0
     if function.body is None and isinstance(content, dict):
-        rows_name = _rows_parameter(function).name.lower()
+        rows_name = function.rows_parameter.name.lower()
         content = next((value for key, value in content.items() if key.lower() == rows_name), None)
     return len(content) if isinstance(content, list) else 0
 
@@ -130,7 +130,7 @@ def read(function: Function, query: Sequence[tuple[str, str]], body: bytes, row_
     query, skip, top = _without_paging(function, query)
     allowed = {name.lower(): parameter for name, parameter in function.parameters.items()}
     values: dict[str, Any] = {}
-    body_parameter = _rows_parameter(function) if function.body else None
+    body_parameter = function.rows_parameter if function.body else None
     for name, text in query:
         parameter = allowed.get(name.lower())
         in_body = function.verb == "POST" and not function.body and parameter in function.own_parameters
@@ -150,12 +150,8 @@ def read(function: Function, query: Sequence[tuple[str, str]], body: bytes, row_
         if parameter.required and parameter.name not in values:
             raise Refused(f"{function.name} needs {parameter.name}")
     _check_either(function, values)
-    rows = values[_rows_parameter(function).name] if function.rows else ()
+    rows = values[function.rows_parameter.name] if function.rows_parameter else ()
     return Request(values, rows, skip, top, renamed)
-
-
-def _rows_parameter(function: Function) -> Parameter:
-    return next(p for p in function.parameters.values() if p.python_name == function.rows)
 
 
 def _with_present_names(
@@ -359,7 +355,7 @@ def _from_object(
             raise Refused(f"{where} has {parameter.name} more than once")
         if value is None and not parameter.required:
             continue
-        if function is not None and parameter.python_name == function.rows:
+        if function is not None and parameter == function.rows_parameter:
             _check_row_count(parameter, value, row_limit)
         name = parameter.name if function is not None else f"{parameter.name} in {where}"
         values[parameter.name] = _from_json(name, parameter.format, value)

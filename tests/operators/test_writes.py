@@ -89,13 +89,17 @@ class Task:
             self.run(**changed)
 
 
+def connect(monkeypatch: pytest.MonkeyPatch, connection: str, **extra: Any) -> None:
+    """Makes a sandbox's connection the one of the operators."""
+    described = {**json.loads(connection), "extra": {"rate_limit": "off", **extra}}
+    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(described))
+
+
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     monkeypatch.setattr("airflow_provider_optimove.clients.http.time.sleep", lambda seconds: None)
     sandbox = request.getfixturevalue("optimove_sandbox")
-    connection = json.loads(sandbox.connection)
-    connection["extra"] = {"rate_limit": "off"}
-    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(connection))
+    connect(monkeypatch, sandbox.connection)
 
 
 def promotions(count: int, **arguments: Any) -> Task:
@@ -333,9 +337,7 @@ FAULTS: list[dict[str, Any]] = [
 @pytest.fixture
 def faulty(optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch) -> OptimoveSandbox:
     """Login mode, so that tokens can expire."""
-    connection = json.loads(optimove_sandbox.login_connection)
-    connection["extra"] = {"rate_limit": "off", "session_cache": "memory"}
-    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(connection))
+    connect(monkeypatch, optimove_sandbox.login_connection, session_cache="memory")
     return optimove_sandbox
 
 
@@ -674,16 +676,13 @@ def test_words_for_other_things(optimove_sandbox: OptimoveSandbox, said: str) ->
 
 
 def test_a_long_wait_gives_the_worker_back(optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = json.loads(optimove_sandbox.connection)
-    connection["extra"] = {"rate_limit": "3/3600"}
-    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(connection))
+    connect(monkeypatch, optimove_sandbox.connection, rate_limit="3/3600")
     task = interactions(100, batch_size=10)
     with pytest.raises(exceptions.OptimoveRateLimitError) as caught:
         task.run()
     assert not isinstance(caught.value, AirflowFailException)
     assert "rows 31 to 40; 30 of 100 rows were accepted before" in str(caught.value)
-    connection["extra"] = {"rate_limit": "off"}
-    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(connection))
+    connect(monkeypatch, optimove_sandbox.connection)
     assert task.run()["resumed_rows"] == 30
     assert arrived(optimove_sandbox, task) == once(100)
 
@@ -867,8 +866,7 @@ def test_another_account_is_another_write(
     with pytest.raises(exceptions.OptimovePermissionError):
         task.run()
     with OptimoveSandbox() as other:
-        connection = {**json.loads(other.connection), "extra": {"rate_limit": "off"}}
-        monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(connection))
+        connect(monkeypatch, other.connection)
         if write in COUNTING:
             with pytest.raises(exceptions.OptimoveUncertainWriteError, match="not those of the earlier try"):
                 task.run()
@@ -944,7 +942,7 @@ def test_an_error_after_the_last_batch_sends_nothing_again(
 def test_a_report_that_cannot_be_written_makes_no_doubt(
     optimove_sandbox: OptimoveSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_optimove.operators.row_report import RowReport
+    from airflow_provider_optimove.storage.row_report import RowReport
 
     def full(*_: Any) -> None:
         raise OSError("no space left")
@@ -1071,17 +1069,11 @@ def test_progress_is_told_within_a_batch(optimove_sandbox: OptimoveSandbox, monk
     assert "rows a second, about" in lines[0]
 
 
-def login_mode(sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = json.loads(sandbox.login_connection)
-    connection["extra"] = {"rate_limit": "off", "session_cache": "memory"}
-    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(connection))
-
-
 @pytest.mark.parametrize("fault", [{"status": 503}, {"drop": "before"}, {"drop": "after"}])
 def test_a_login_that_fails_is_no_doubt(
     optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
 ) -> None:
-    login_mode(optimove_sandbox, monkeypatch)
+    connect(monkeypatch, optimove_sandbox.login_connection, session_cache="memory")
     optimove_sandbox.fail("Login", **fault, times=5)
     task = metrics(20, batch_size=5)
     with pytest.raises(exceptions.OptimoveServerError):
@@ -1094,9 +1086,7 @@ def test_a_login_that_fails_is_no_doubt(
 def test_the_end_of_the_tasks_time_after_the_answer_is_a_doubt(
     optimove_sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    connection = json.loads(optimove_sandbox.connection)
-    connection["extra"] = {"rate_limit": "1000/1"}
-    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(connection))
+    connect(monkeypatch, optimove_sandbox.connection, rate_limit="1000/1")
     task = metrics(20, batch_size=5)
     with monkeypatch.context() as patch:
         patch.setattr(f"airflow_provider_optimove.clients.optimove.{place}", lambda *_, **__: die())
@@ -1146,7 +1136,7 @@ def test_erased_behind_an_unexpected_answer(
     known = [customer_id(number) for number in range(1, 5)]
     task = Task(OptimoveRemoveCustomerPIIOperator, customer_ids=known, failed_path=str(path))
     if token_refused:
-        login_mode(optimove_sandbox, monkeypatch)
+        connect(monkeypatch, optimove_sandbox.login_connection, session_cache="memory")
         optimove_sandbox.fail("RemoveCustomerPII", status=500, takes_effect=True)
         optimove_sandbox.fail("RemoveCustomerPII", status=401)
         optimove_sandbox.fail("Login", status=500, after=1)

@@ -82,7 +82,7 @@ def bind(
     for name, parameter in function.parameters.items():
         if name in given:
             try:
-                if parameter.python_name == function.rows:
+                if parameter == function.rows_parameter:
                     value = _one_call_of_rows(parameter.format, given[name], function.max_rows)
                 else:
                     value = value_check(parameter.format)(given[name])

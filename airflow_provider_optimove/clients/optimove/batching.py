@@ -158,7 +158,7 @@ def row_numbers(batch: Batch, stretches: Iterable[Stretch], check: RowChecker | 
     if isinstance(check, RowChecker):
         return range(batch.before + 1, batch.before + batch.count + 1)
     shared = tuple(batch.shared.items())
-    rows = enumerate((row for stretch in stretches for row in check.one_by_one(stretch)), 1)
+    rows = enumerate((row for stretch in stretches for row in check.each(stretch)), 1)
     alike = ((number, value) for number, (found, value) in rows if found == shared)
     found = list(islice(alike, batch.before, batch.before + batch.count))
     return [number for number, _ in found] if _encode([value for _, value in found]) == batch.content else None

@@ -18,7 +18,6 @@ import msgspec
 
 from airflow_provider_optimove.clients.optimove.batching import Batch, Plan
 from airflow_provider_optimove.clients.optimove.client import UNIQUE_MESSAGE_ID, Fetched, OptimoveClient
-from airflow_provider_optimove.clients.optimove.functions import api_name
 from airflow_provider_optimove.exceptions import (
     MOST_PROBLEMS_SHOWN,
     OptimoveBadRequestError,
@@ -100,17 +99,6 @@ class RejectedRow(NamedTuple):
     shared: Mapping[str, Any]
 
 
-class Answered(NamedTuple):
-    """A call that Optimove took.
-
-    :param answer: what it answered; None where nothing.
-    :param repeated: whether the same rows may have taken effect before.
-    """
-
-    answer: Any
-    repeated: bool
-
-
 class Reports(Protocol):
     """Is told what becomes of rows; what it returned from is not told again, except after a crash."""
 
@@ -122,8 +110,8 @@ class Reports(Protocol):
         """Optimove refused a row."""
         ...
 
-    def answered(self, answered: Answered) -> int:
-        """Optimove took rows; returns how many of them it names as failed."""
+    def answered(self, fetched: Fetched) -> int:
+        """Optimove took rows, perhaps not for the first time; returns how many of them it names as failed."""
         ...
 
 
@@ -194,11 +182,13 @@ class BulkWrite:
         self._harmless = plan.function.repeatable
         # Told to send again, a call may also be repeated at once.
         self._function = replace(plan.function, repeatable=True) if policy.resend else plan.function
-        self._rows_parameter = api_name(plan.function.rows or "")
+        assert plan.function.rows_parameter is not None
+        self._rows_name = plan.function.rows_parameter.name
         self._names_messages = UNIQUE_MESSAGE_ID in plan.function.parameters
         self._arguments = dict(arguments)
         self._progress = Progress(fingerprint=fingerprint, nonce=uuid.uuid4().hex)
         self._journal = journal
+        self._remembers = journal is not None and policy.durable
         self._reports = reports
         self._policy = policy
         self._row_numbers = row_numbers
@@ -216,8 +206,6 @@ class BulkWrite:
         resumed = progress.accepted
         self._pace = _Pace(resumed + progress.rejected)
         self._reports.start(progress.rejected, progress.failed)
-        if not progress.sending:
-            progress.doubtful = 0
         while progress.batches < len(self._plan):
             self._deliver(self._plan[progress.batches])
             progress.batches += 1
@@ -234,14 +222,14 @@ class BulkWrite:
 
     def _begin(self) -> Progress:
         fresh = self._progress
-        kept = self._journal.load() if self._journal is not None and self._policy.durable else None
+        kept = self._journal.load() if self._journal is not None and self._remembers else None
         if kept is None:
-            if not (self._journal is not None and self._policy.durable) and self._policy.earlier_tries:
+            if not self._remembers and self._policy.earlier_tries:
                 self._doubt(
                     "this is not the first try, and nothing tells what the earlier ones sent (Airflow keeps that from"
                     " 3.3 on, with durable=True)"
                 )
-            if self._journal is not None and not self._policy.durable:
+            if self._journal is not None and not self._remembers:
                 # For a later try that looks here: something was sent, and nobody knows what.
                 self._kept(partial(self._journal.save, {"durable": False}))
             return fresh
@@ -250,18 +238,19 @@ class BulkWrite:
         except msgspec.ValidationError:
             self._doubt("what the earlier try sent was not recorded, or not in a form that is known")
             return fresh
+        # Sent again, rows that may have arrived stay in doubt while they go in smaller parts.
+        saved.doubtful = max(saved.sending, saved.doubtful)
         if saved.fingerprint != fresh.fingerprint:
-            more = f" and {saved.sending:,} more are in doubt" if saved.sending else ""
+            more = f" and {saved.doubtful:,} more are in doubt" if saved.doubtful else ""
             self._doubt(
                 f"the rows or the arguments are not those of the earlier try, in which {saved.accepted:,} rows were"
                 f" sent{more}",
-                serious=bool(saved.accepted or saved.sending),
+                serious=bool(saved.accepted or saved.doubtful),
             )
             return fresh
         self._progress = saved
-        if saved.sending:
-            doubtful = max(saved.sending, saved.doubtful)
-            rows = self._described(self._plan[saved.batches], saved.done, doubtful)
+        if saved.doubtful:
+            rows = self._described(self._plan[saved.batches], saved.done, saved.doubtful)
             self._doubt(f"the earlier try ended while it sent {rows}; nobody knows whether they arrived", rows)
         self._log.info(
             "%s: going on where the earlier try ended: %s of %s rows are done",
@@ -296,7 +285,6 @@ class BulkWrite:
         rows: list[msgspec.Raw] = []
         # What may have arrived is first sent in the same cut, and so under the same name.
         count = progress.sending
-        doubtful = max(progress.sending, progress.doubtful)
         while course.done < batch.count:
             count = count or course.next(progress.largest_batch or batch.count)
             if count < batch.count and not rows:
@@ -304,55 +292,55 @@ class BulkWrite:
             part = (
                 batch.content if count == batch.count else b"[%s]" % b",".join(rows[course.done : course.done + count])
             )
-            progress.done, progress.sending, progress.doubtful = course.done, count, doubtful
+            progress.done, progress.sending = course.done, count
             self._save()
-            calls_before = self._client.calls_made
             try:
-                fetched = self._send(batch, course.done, count, part, doubtful=bool(doubtful))
+                fetched = self._send(batch, course.done, count, part)
             except OptimoveUncertainWriteError as error:
                 described = self._described(batch, course.done, count)
                 error.add(f"in doubt: {described}; {self._so_far()}. {self._advice(described)}")
                 raise
             except OptimoveError as error:
                 if error.may_have_happened:
-                    doubtful = max(doubtful, count)
+                    progress.doubtful = max(progress.doubtful, count)
                 if (smaller := course.smaller(error, count, progress.largest_taken)) is not None:
                     self._log.warning("%s: %s: trying %s rows a call", self._name, error.message, f"{smaller:,}")
                 elif not self._policy.isolate or not _is_about_rows(error):
-                    self._give_up(batch, course.done, count, error, settled=not doubtful)
+                    self._give_up(batch, course.done, count, error, settled=not progress.doubtful)
                 else:
                     if course.largest is not None:
                         # It was not their number.
                         progress.largest_batch = None
                     if course.refused(count):
                         self._reject(batch, course.done - 1, rows or batch.rows(), error)
-                        doubtful = max(0, doubtful - 1)
             except BaseException:
                 # The end of a task's time, for example, which mostly comes while a call waits for the rate limit.
-                if not doubtful and (self._client.calls_made == calls_before or not self._client.may_have_happened):
+                if not progress.doubtful and not self._client.may_have_happened:
                     self._settle()
                 raise
             else:
-                progress.failed += self._reports.answered(Answered(fetched.answer, fetched.repeated or bool(doubtful)))
+                repeated = fetched.repeated or bool(progress.doubtful)
+                progress.failed += self._reports.answered(fetched._replace(repeated=repeated))
                 course.accepted(count)
                 progress.accepted += count
                 progress.largest_taken = max(progress.largest_taken, count)
                 progress.largest_batch = course.largest or progress.largest_batch
-                doubtful = max(0, doubtful - count)
+                progress.doubtful = max(0, progress.doubtful - count)
                 if course.done < batch.count or progress.batches + 1 < len(self._plan):
                     self._say_how_far(now=False)
             count = 0
 
-    def _send(self, batch: Batch, start: int, count: int, rows: bytes, *, doubtful: bool) -> Fetched:
-        arguments = {**self._arguments, **batch.shared, self._rows_parameter: msgspec.Raw(rows)}
+    def _send(self, batch: Batch, start: int, count: int, rows: bytes) -> Fetched:
+        arguments = {**self._arguments, **batch.shared, self._rows_name: msgspec.Raw(rows)}
         if self._names_messages:
             first = batch.before + start + 1
             arguments[UNIQUE_MESSAGE_ID] = f"{self._progress.nonce}-{first}-{first + count - 1}"
         try:
             return self._client.send(self._function, arguments)
         except OptimoveBadRequestError as error:
-            known = self._names_messages and self._client.takes_message_ids and (doubtful or error.may_have_happened)
-            if error.status != 409 or not known:
+            may_have_arrived = self._progress.doubtful or error.may_have_happened
+            named = self._names_messages and self._client.takes_message_ids
+            if error.status != 409 or not named or not may_have_arrived:
                 raise
             self._log.info("%s: %s were mailed by an earlier call", self._name, self._described(batch, start, count))
             return Fetched(None, b"", repeated=True)
@@ -366,6 +354,7 @@ class BulkWrite:
         except Exception:
             self._settle()
             raise
+        progress.done, progress.sending, progress.doubtful = position + 1, 0, max(0, progress.doubtful - 1)
         progress.rejected += 1
         if progress.rejected <= MOST_PROBLEMS_SHOWN:
             row = "a row" if number is None else f"row {number:,}"
@@ -374,7 +363,6 @@ class BulkWrite:
             if self._harmless:
                 self.forget()
             else:
-                progress.done, progress.sending = position + 1, 0
                 self._save()
             raise OptimoveRejectedRowsError(
                 f"stopped at {progress.rejected:,} rejected rows (max_rejected): then the arguments are wrong rather"
@@ -403,7 +391,7 @@ class BulkWrite:
             self._log.warning("%s", unsaved)
 
     def _save(self) -> None:
-        if self._journal is not None and self._policy.durable:
+        if self._journal is not None and self._remembers:
             self._kept(partial(self._journal.save, msgspec.to_builtins(self._progress)))
 
     def _kept(self, change: Callable[[], None]) -> None:
@@ -494,7 +482,7 @@ class _Course:
 
         :param taken: the most rows that a call delivered so far.
         """
-        fewer = fewer_rows(error, count)
+        fewer = _fewer_rows(error, count)
         if fewer is None or self._bad_before is not None or count <= taken or self._trials == MOST_TRIALS:
             return None
         self._trials += 1
@@ -556,7 +544,7 @@ _ROWS = re.compile(
 _NUMBER = re.compile(r"\d{1,3}(?:[.,\s]\d{3})+|\d+(?:\s?k\b)?")
 
 
-def fewer_rows(error: OptimoveError, sent: int) -> int | None:
+def _fewer_rows(error: OptimoveError, sent: int) -> int | None:
     """How many rows to try where a refusal may mean that there were too many; None where it means another thing.
 
     :param error: the refusal; Optimove's words for it are not documented.

@@ -332,14 +332,10 @@ class OptimoveClient(AllFunctions):
         with _apart_from_the_call(may_have_happened=repeated):
             token = self._session.renew(token, deadline)
         try:
-            fetched = self._exchange(function, request, self._token_auth(token), deadline)
-            return fetched._replace(repeated=repeated or fetched.repeated)
+            return self._exchange(function, request, self._token_auth(token), deadline, repeated=repeated)
         except protocol.SessionRefused as refused:
-            refused.error.may_have_happened = repeated or refused.repeated
+            refused.error.may_have_happened = refused.repeated
             raise refused.error from None
-        except OptimoveError as error:
-            error.may_have_happened = repeated or error.may_have_happened
-            raise
 
     def _exchange(
         self,
@@ -348,9 +344,11 @@ class OptimoveClient(AllFunctions):
         auth: AuthBase | None,
         deadline: float,
         judge: Judge = protocol.judge,
+        *,
+        repeated: bool = False,
     ) -> Fetched:
         times_sent = 0
-        lost = False
+        lost = repeated
         # And not the Login that it needs first.
         of_the_caller = function.name != protocol.LOGIN
 

@@ -59,9 +59,8 @@ def request_of(function: Function, bound: Mapping[str, Any], *, api_path: str = 
     in_query = dict(bound)
     if not function.reads:
         own = {parameter.name for parameter in function.own_parameters}
-        if function.body is not None:
-            rows_name = next(p.name for p in function.own_parameters if p.python_name == function.body)
-            body = msgspec.json.encode(in_query.pop(rows_name))
+        if function.body is not None and function.rows_parameter is not None:
+            body = msgspec.json.encode(in_query.pop(function.rows_parameter.name))
         else:
             body = msgspec.json.encode({name: in_query.pop(name) for name in list(in_query) if name in own})
     query = tuple((name, _query_text(value)) for name, value in in_query.items())

@@ -11,9 +11,8 @@ import operator
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import compress, repeat
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 
@@ -126,11 +125,9 @@ def row_shape(function: Function) -> RowShape:
     if isinstance(shape, type):
         return RowShape(row_fields(shape))
     name = api_name((function.rows or "").removesuffix("s"))
-    others = {p.name for p in function.own_parameters if p.python_name != function.rows}
+    others = {parameter.name for parameter in function.parameters_beside_rows}
     return RowShape({name: Parameter(name, name, shape, required=True)}, bare=True, elsewhere=others)
 
-
-_Key = TypeVar("_Key")
 
 Shared = tuple[tuple[str, Any], ...]
 """Arguments that rows of one call have in common: names and checked values."""
@@ -203,11 +200,11 @@ class Grouping:
         try:
             found = self._sorted(stretch)
         except _NOT_THE_FAST_WAY:
-            found = [(self._in_order(row), [row[self._value.name]]) for row in _one_by_one(self._shape, stretch)]
+            found = ((shared, [value]) for shared, value in self.each(stretch))
         for shared, values in found:
             self.taken.setdefault(shared, []).extend(values)
 
-    def one_by_one(self, stretch: Stretch) -> Iterable[tuple[Shared, Any]]:
+    def each(self, stretch: Stretch) -> Iterable[tuple[Shared, Any]]:
         """Each row in its order: what it has in common with others of its call, and its value.
 
         :raises BadRows: some rows are not valid.
@@ -227,17 +224,16 @@ class Grouping:
         """Few combinations stand for many rows: a combination is checked once, its values together."""
         names, text = self._columns.names(stretch), _is_text(stretch)
         fields = tuple(name for name in self._shared if name in names)
-        written = [names[name] for name in fields]
-        values_of = partial(self._columns.values, stretch, names[self._value.name])
-        by_combination = _together(self._columns.tuples(stretch, written), values_of())
-        shared_by = {combination: self._shared_by(combination, fields, text) for combination in by_combination}
-        found: Mapping[Shared, list[Any]]
-        if len(set(shared_by.values())) == len(shared_by):
-            found = {shared_by[combination]: values for combination, values in by_combination.items()}
-        else:
-            # One combination, written in two ways: its rows stay in their order.
-            found = _together(map(shared_by.__getitem__, self._columns.tuples(stretch, written)), values_of())
-        return [(shared, self._check_values(values, text)) for shared, values in found.items()]
+        combinations = self._columns.tuples(stretch, [names[name] for name in fields])
+        values = self._columns.values(stretch, names[self._value.name])
+        found: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(list)
+        for together, value in zip(map(found.__getitem__, combinations), values, strict=True):
+            together.append(value)
+        shared = [self._shared_by(combination, fields, text) for combination in found]
+        if len(set(shared)) < len(shared):
+            # One combination, written in two ways: its rows must stay in their order.
+            raise _NotUniform
+        return zip(shared, [self._check_values(together, text) for together in found.values()], strict=True)
 
     def _shared_by(self, combination: tuple[Any, ...], fields: tuple[str, ...], text: bool) -> Shared:
         known = (text, *fields, *combination)
@@ -252,14 +248,6 @@ class Grouping:
 
     def _in_order(self, checked: Mapping[str, Any]) -> Shared:
         return tuple((name, checked[name]) for name in self._shared if name in checked)
-
-
-def _together(keys: Iterable[_Key], values: Iterable[Any]) -> dict[_Key, list[Any]]:
-    """The values of each key, in their order."""
-    found: defaultdict[_Key, list[Any]] = defaultdict(list)
-    for together, value in zip(map(found.__getitem__, keys), values, strict=True):
-        together.append(value)
-    return found
 
 
 class _NotUniform(Exception):

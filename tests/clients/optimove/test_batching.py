@@ -90,7 +90,7 @@ PREFERENCE = catalogue()["SetCustomerChannelPreference"]
 
 def grouping(*given: str) -> Grouping:
     (value,) = row_shape(INTERACTIONS).fields.values()
-    others = {p.name: p for p in INTERACTIONS.own_parameters if p.python_name != INTERACTIONS.rows}
+    others = {p.name: p for p in INTERACTIONS.parameters_beside_rows}
     return Grouping(value, {name: p for name, p in others.items() if name not in given}, elsewhere=given)
 
 

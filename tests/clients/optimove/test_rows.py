@@ -429,7 +429,7 @@ def test_interactions_take_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None
 def interactions(*given: str) -> Grouping:
     """What checks rows of interactions, except for the fields that are arguments."""
     (value,) = row_shape(INTERACTIONS).fields.values()
-    others = {p.name: p for p in INTERACTIONS.own_parameters if p.python_name != INTERACTIONS.rows}
+    others = {p.name: p for p in INTERACTIONS.parameters_beside_rows}
     return Grouping(value, {name: p for name, p in others.items() if name not in given}, elsewhere=given)
 
 
@@ -452,7 +452,7 @@ INTERACTIONS_SHARED = json.dumps({name: INTERACTION[name] for name in INTERACTIO
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "bare values"])
 def test_interactions_are_grouped_as_each_row_by_itself_says(way: str) -> None:
     (value,) = row_shape(INTERACTIONS).fields.values()
-    others = {p.name: p for p in INTERACTIONS.own_parameters if p.python_name != INTERACTIONS.rows}
+    others = {p.name: p for p in INTERACTIONS.parameters_beside_rows}
     shape = RowShape({value.name: value, **others})
     chance = random.Random(way)
     good = bad = 0
@@ -621,7 +621,7 @@ def test_customers_may_bring_other_columns_but_no_other_argument(rows: list[Any]
 @pytest.mark.parametrize("name", [name for name in WRITES if row_shape(catalogue()[name]).bare])
 def test_columns_named_like_the_other_arguments(name: str) -> None:
     function = catalogue()[name]
-    others = {p.name for p in function.own_parameters if p.python_name != function.rows}
+    others = {p.name for p in function.parameters_beside_rows}
     assert set(row_shape(function).elsewhere) == others
     for other in others:
         with pytest.raises(OptimoveInputError) as caught:

@@ -130,6 +130,16 @@ class Function:
         common = typing.get_type_hints(AttributeOptions)
         return tuple(p for p in self.parameters.values() if p.python_name not in common or p.required)
 
+    @property
+    def rows_parameter(self) -> Parameter | None:
+        """The parameter that holds the rows of a write; None where it takes no rows."""
+        return None if self.rows is None else self.parameters[api_name(self.rows)]
+
+    @property
+    def parameters_beside_rows(self) -> tuple[Parameter, ...]:
+        """Its own parameters but the one that holds the rows."""
+        return tuple(parameter for parameter in self.own_parameters if parameter != self.rows_parameter)
+
     @cached_property
     def answer(self) -> Answer:
         """What a successful answer holds."""
@@ -155,11 +165,10 @@ class Function:
     @cached_property
     def row_shape(self) -> Any:
         """The TypedDict of one row that it takes, or the format of a bare value; None where it takes no rows."""
-        if self.rows is None:
+        if self.rows_parameter is None:
             return None
-        rows = self.parameters[api_name(self.rows)].format
-        assert isinstance(rows, Rows)
-        return rows.shape
+        assert isinstance(self.rows_parameter.format, Rows)
+        return self.rows_parameter.format.shape
 
 
 def row_fields(shape: Any) -> Mapping[str, Parameter]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
-from airflow_provider_optimove.operators.storage import shown_path, storage_path
+from airflow_provider_optimove.storage.paths import shown_path, storage_path
 
 log = logging.getLogger(__name__)
 

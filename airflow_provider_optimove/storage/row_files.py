@@ -16,7 +16,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
-from airflow_provider_optimove.operators.storage import shown_path, storage_path
+from airflow_provider_optimove.storage.paths import shown_path, storage_path
 
 if TYPE_CHECKING:
     from airflow_provider_optimove.clients.optimove.rows import Objects, Table, Unreadable

@@ -25,8 +25,8 @@ from pyarrow import parquet
 
 from airflow_provider_optimove.clients.optimove.rows import Objects, Table, Unreadable
 from airflow_provider_optimove.exceptions import OptimoveInputError
-from airflow_provider_optimove.operators import row_files, storage
-from airflow_provider_optimove.operators.row_files import ENDINGS, RowFile, is_path
+from airflow_provider_optimove.storage import paths, row_files
+from airflow_provider_optimove.storage.row_files import ENDINGS, RowFile, is_path
 
 ROWS = [{"CustomerID": "C1", "Status": "ok"}, {"CustomerID": "C2", "Status": 'Grüße, "你" 🎉'}]
 BOM = b"\xef\xbb\xbf"
@@ -193,7 +193,7 @@ def test_user_info_is_not_shown(memory: MemoryFileSystem) -> None:
 
 @pytest.mark.parametrize("path", ["hdfs://host:8020/a@b.csv", "memory://bucket/a:b@c.csv", "/data/a:b@c.csv"])
 def test_no_credentials(path: str) -> None:
-    assert not storage.CREDENTIALS.search(path)
+    assert not paths.CREDENTIALS.search(path)
 
 
 # Closing

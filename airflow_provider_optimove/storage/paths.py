@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
 
@@ -21,10 +21,18 @@ def shown_path(path: str) -> str:
     return USER_INFO.sub("***@", path)
 
 
+def text_of_path(value: Any) -> str | None:
+    """A path as text, whatever holds it; None where it is no path."""
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return str(value) if isinstance(value, (str, os.PathLike, ObjectStoragePath)) else None
+
+
 def location_of(path: str) -> str:
-    """A path in the one form that tells whether two are the same: absolute, or a URI."""
-    # Airflow 2.11 takes a relative path for one below the root.
-    return path if "://" in path else str(Path(path).expanduser().absolute())
+    """A path in the one form that tells whether two are the same: the real one, or a URI."""
+    local = path.removeprefix("file://")
+    # Absolute also because Airflow 2.11 takes a relative path for one below the root.
+    return local if "://" in local else os.path.realpath(os.path.expanduser(local))
 
 
 def storage_path(path: str, conn_id: str | None = None) -> ObjectStoragePath:

@@ -1,0 +1,1 @@
+"""Files of rows, on this machine or in an object storage."""
