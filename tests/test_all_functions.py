@@ -240,10 +240,13 @@ def test_call_by_name(
 )
 def test_rows_are_those_of_call(hook: OptimoveHook, looked_up: dict[str, int], function: Any) -> None:
     parameters = {api_name(name): value for name, value in arguments_of(function.python_name, looked_up).items()}
-    assert list(hook.rows(function.name.lower(), parameters)) == hook.call(function.name, **parameters)
+    rows = hook.call(function.name, **parameters)
+    assert list(hook.rows(function.name.lower(), parameters)) == rows
+    (page,) = hook.client.pages(function.name.upper(), parameters)
+    assert [json.loads(line) for line in page.lines.split(b"\n")] == rows
 
 
 def test_no_public_method_of_the_client_is_missing() -> None:
     methods = {name for name, member in inspect.getmembers(OptimoveClient, inspect.isfunction) if name[0] != "_"}
-    assert methods - set(ARGUMENTS) == {"call", "rows", "send", "close"}
+    assert methods - set(ARGUMENTS) == {"call", "rows", "pages", "send", "close"}
     assert set(ARGUMENTS) <= methods

@@ -270,16 +270,17 @@ class HttpClient:
         return outcome
 
     def _read(self, response: requests.Response, deadline: float) -> HttpAnswer | ConnectionFailure:
-        body = bytearray()
+        # Joined once: a body that grows is copied again and again.
+        pieces: list[bytes] = []
         # Not iter_content: it waits for a whole chunk, for hours when the server dribbles.
         try:
             while piece := response.raw.read1(CHUNK, decode_content=True):
-                body += piece
+                pieces.append(piece)
                 if time.monotonic() > deadline:
                     return ConnectionFailure("the answer took longer than a call may take", sent=True)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             return ConnectionFailure(f"the answer broke off: {self.redact(_root_cause(error))}", sent=True)
-        return HttpAnswer(response.status_code, response.reason or "", response.headers, bytes(body))
+        return HttpAnswer(response.status_code, response.reason or "", response.headers, b"".join(pieces))
 
     def _failure(self, error: Exception) -> ConnectionFailure:
         """What it means that no answer began. Where in doubt, the request has arrived."""

@@ -8,11 +8,13 @@ import html
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol
+from itertools import chain
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from requests.auth import AuthBase
 
@@ -40,6 +42,7 @@ from airflow_provider_optimove.clients.optimove.functions.types import Integer, 
 from airflow_provider_optimove.clients.optimove.paging import (
     DEFAULT_PAGE,
     LARGEST_PAGE,
+    Page,
     Paging,
     PagingIgnoredError,
 )
@@ -60,6 +63,8 @@ from airflow_provider_optimove.exceptions import (
 )
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 UNIQUE_MESSAGE_ID = "UniqueMessageID"
 
@@ -169,13 +174,18 @@ class OptimoveClient(AllFunctions):
             declared = arguments.find_function(function)
             bound = arguments.bind(declared, parameters, keywords=keywords, body=body)
             if declared.paged and not any(name in bound for name in arguments.PAGE_PARAMETERS):
-                return list(self._pages_of_rows(declared, bound, DEFAULT_PAGE))
+                return list(chain.from_iterable(self._pages(declared, bound, DEFAULT_PAGE, protocol.judge)))
             return self._fetch(declared, bound).answer
 
     @property
     def account(self) -> tuple[str, str, str | None]:
         """What tells this account from others: address, path and user; no secret."""
         return self.settings.http.base_url, self.settings.api_path, self.settings.user_name
+
+    @property
+    def redact(self) -> Redactor:
+        """What takes this account's secrets out of text, also the token of the session."""
+        return self._redact
 
     @property
     def may_have_happened(self) -> bool:
@@ -210,16 +220,39 @@ class OptimoveClient(AllFunctions):
             is read when the first row is asked for.
         """
         with self._translated():
-            declared = arguments.find_function(function)
-            if declared.answer != "rows":
-                raise OptimoveInputError("returns no rows; use call", function=declared.name)
-            return self._checked_rows(declared, parameters, keywords, page_size)
+            declared = _returning_rows(function)
+            return self._rows(declared, parameters, keywords, page_size)
+
+    def pages(
+        self,
+        function: str,
+        parameters: Mapping[str, Any] | None = None,
+        /,
+        *,
+        page_size: int = DEFAULT_PAGE,
+        **keywords: Any,
+    ) -> Iterator[Page]:
+        """Read all rows of a function, page by page and without decoding them; one page is in memory.
+
+        :func:`fetched_ahead` fetches the next page while the caller works on the last one.
+
+        :param function: the name of a function that returns rows, in any letter case.
+        :param parameters: values by the API's names, in any letter case.
+        :param page_size: rows a call, 1 to 200,000; without effect on functions that do not page.
+        :param keywords: parameters too, by the API's or the Python name.
+        :returns: an iterator of pages; one, maybe empty, where the function does not page. The arguments are checked
+            at once, the first page is read when it is asked for.
+        """
+        with self._translated():
+            declared = _returning_rows(function)
+            pages = self._checked_pages(declared, parameters, keywords, page_size, protocol.judge_page)
+            return self._translated_items(pages)
 
     def _call(self, function: Function, given: Mapping[str, Any]) -> Any:
         with self._translated():
             if function.paged:
                 keywords = dict(given)
-                return self._checked_rows(function, None, keywords, keywords.pop("page_size", DEFAULT_PAGE))
+                return self._rows(function, None, keywords, keywords.pop("page_size", DEFAULT_PAGE))
             answer = self._fetch(function, arguments.bind(function, keywords=given)).answer
             return self._data_date(function, answer) if function.answer == "date" else answer
 
@@ -232,50 +265,66 @@ class OptimoveClient(AllFunctions):
         except ValueError:
             raise OptimoveResponseError(f"expected a date, got {text!r}", function=function.name, status=200) from None
 
-    def _checked_rows(
+    def _rows(
+        self, function: Function, parameters: Mapping[str, Any] | None, keywords: Mapping[str, Any], page_size: int
+    ) -> Iterator[dict[str, Any]]:
+        pages = self._checked_pages(function, parameters, keywords, page_size, protocol.judge)
+        # Not a loop: its variable would hold one page while the next is fetched.
+        return self._translated_items(chain.from_iterable(pages))
+
+    def _checked_pages(
         self,
         function: Function,
         parameters: Mapping[str, Any] | None,
         keywords: Mapping[str, Any],
         page_size: int,
-    ) -> Iterator[dict[str, Any]]:
+        judge: Judge,
+    ) -> Iterator[Any]:
         bound = arguments.bind(function, parameters, keywords=keywords)
         if any(name in bound for name in arguments.PAGE_PARAMETERS):
             problem = "$top, $skip: all rows are read here; set page_size, or use call for a single page"
             raise OptimoveInputError("the arguments are not valid", function=function.name, problems=[problem])
         page_size = arguments.checked_value(function, "page_size", page_size, Integer(minimum=1, maximum=LARGEST_PAGE))
-        pages = self._pages_of_rows if function.paged else self._only_page_of_rows
-        return self._translated_rows(pages(function, bound, page_size))
+        return self._pages(function, bound, page_size, judge)
 
-    def _only_page_of_rows(
-        self, function: Function, bound: Mapping[str, Any], page_size: int
-    ) -> Iterator[dict[str, Any]]:
-        yield from self._fetch(function, bound).answer
-
-    def _translated_rows(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def _translated_items(self, items: Iterator[T]) -> Iterator[T]:
         with self._translated():
-            yield from rows
+            yield from items
 
-    def _pages_of_rows(self, function: Function, bound: Mapping[str, Any], page_size: int) -> Iterator[dict[str, Any]]:
+    def _pages(self, function: Function, bound: Mapping[str, Any], page_size: int, judge: Judge) -> Iterator[Any]:
+        """What the judge makes of each page."""
+        if not function.paged:
+            yield self._fetch(function, bound, judge).answer
+            return
         paging = Paging(page_size)
+        started = time.monotonic()
         while not paging.finished:
-            try:
-                rows, body, _ = self._fetch(function, {**bound, **paging.parameters()})
-            except OptimoveBadRequestError as error:
-                names_top = error.status == 400 and "$top" in error.message.lower()
-                if paging.received_rows or paging.unpaged or function.group == "customers" or not names_top:
-                    raise
-                paging.unpaged = True
-                continue
-            try:
-                paging.received(len(rows), body)
-            except PagingIgnoredError as error:
-                raise OptimoveResponseError(str(error), function=function.name, status=200) from None
-            log.info(
-                "%s: page of %s rows, %s so far%s",
-                *(function.name, f"{len(rows):,}", f"{paging.received_rows:,}", ", the last" * paging.finished),
-            )
-            yield from rows
+            yield self._next_page(function, bound, judge, paging, started)
+
+    def _next_page(
+        self, function: Function, bound: Mapping[str, Any], judge: Judge, paging: Paging, started: float
+    ) -> Any:
+        try:
+            rows, body, _ = self._fetch(function, {**bound, **paging.parameters()}, judge)
+        except OptimoveBadRequestError as error:
+            names_top = error.status == 400 and "$top" in error.message.lower()
+            if paging.received_rows or paging.unpaged or function.group == "customers" or not names_top:
+                raise
+            paging.unpaged = True
+            return self._next_page(function, bound, judge, paging, started)
+        try:
+            paging.received(len(rows), body)
+        except PagingIgnoredError as error:
+            raise OptimoveResponseError(str(error), function=function.name, status=200) from None
+        log.info(
+            "%s: page %s: %s rows; %s in all%s, %s rows/s",
+            *(function.name, f"{paging.pages:,}", f"{len(rows):,}", f"{paging.received_rows:,}"),
+            *(
+                ", the last" if paging.finished else " so far",
+                f"{paging.received_rows / (time.monotonic() - started):,.0f}",
+            ),
+        )
+        return rows
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -287,7 +336,7 @@ class OptimoveClient(AllFunctions):
                 raise
             raise translated.with_traceback(error.__traceback__) from error.__cause__
 
-    def _fetch(self, function: Function, bound: Mapping[str, Any]) -> Fetched:
+    def _fetch(self, function: Function, bound: Mapping[str, Any], judge: Judge = protocol.judge) -> Fetched:
         """One call with all its retries."""
         self._on_its_way = False
         for parameter in function.own_parameters:
@@ -297,14 +346,14 @@ class OptimoveClient(AllFunctions):
         if not self.takes_message_ids:
             bound = {name: value for name, value in bound.items() if name != UNIQUE_MESSAGE_ID}
         try:
-            fetched = self._authorized(function, bound)
+            fetched = self._authorized(function, bound, judge)
         except OptimoveBadRequestError as error:
             if UNIQUE_MESSAGE_ID not in bound or error.status != 400 or not _is_unknown_message_id(error.message):
                 raise
             log.warning("%s: this account knows no %s; sent without it", function.name, UNIQUE_MESSAGE_ID)
             self.takes_message_ids = False
             bound = {name: value for name, value in bound.items() if name != UNIQUE_MESSAGE_ID}
-            fetched = self._authorized(function, bound)
+            fetched = self._authorized(function, bound, judge)
         self._remark(function, remarks.after(function, bound, fetched.answer, repeated=fetched.repeated))
         return fetched
 
@@ -313,26 +362,26 @@ class OptimoveClient(AllFunctions):
         if remark is not None:
             log.log(remark.level, "%s: %s", function.name, remark.text)
 
-    def _authorized(self, function: Function, bound: Mapping[str, Any]) -> Fetched:
+    def _authorized(self, function: Function, bound: Mapping[str, Any], judge: Judge) -> Fetched:
         """One call with its credentials, and at most one new Login."""
         request = protocol.request_of(function, bound, api_path=self.settings.api_path)
         deadline = self._http.deadline()
         if function.name == protocol.LOGIN:
-            fetched = self._exchange(function, request, None, deadline)
+            fetched = self._exchange(function, request, None, deadline, judge)
             self._redact.add(fetched.answer)
             return fetched
         if not self.settings.login_mode:
-            return self._exchange(function, request, ApiKeyAuth(self.settings.api_key or ""), deadline)
+            return self._exchange(function, request, ApiKeyAuth(self.settings.api_key or ""), deadline, judge)
         with _apart_from_the_call(may_have_happened=False):
             token = self._session.token(deadline)
         try:
-            return self._exchange(function, request, self._token_auth(token), deadline)
+            return self._exchange(function, request, self._token_auth(token), deadline, judge)
         except protocol.SessionRefused as refused:
             repeated = refused.repeated
         with _apart_from_the_call(may_have_happened=repeated):
             token = self._session.renew(token, deadline)
         try:
-            return self._exchange(function, request, self._token_auth(token), deadline, repeated=repeated)
+            return self._exchange(function, request, self._token_auth(token), deadline, judge, repeated=repeated)
         except protocol.SessionRefused as refused:
             refused.error.may_have_happened = refused.repeated
             raise refused.error from None
@@ -343,7 +392,7 @@ class OptimoveClient(AllFunctions):
         request: HttpRequest,
         auth: AuthBase | None,
         deadline: float,
-        judge: Judge = protocol.judge,
+        judge: Judge,
         *,
         repeated: bool = False,
     ) -> Fetched:
@@ -416,7 +465,7 @@ class OptimoveClient(AllFunctions):
         function = catalogue()[protocol.LOGIN]
         credentials = {"UserName": self.settings.user_name, "Password": self.settings.password}
         request = protocol.request_of(function, arguments.bind(function, credentials), api_path=self.settings.api_path)
-        token = self._exchange(function, request, None, deadline, judge=_judge_login).answer
+        token = self._exchange(function, request, None, deadline, _judge_login).answer
         # A token that cannot be sent must not be kept for others.
         self._token_auth(token)
         return str(token)
@@ -454,6 +503,13 @@ def _apart_from_the_call(*, may_have_happened: bool) -> Iterator[None]:
     except OptimoveError as error:
         error.may_have_happened = may_have_happened
         raise
+
+
+def _returning_rows(name: str) -> Function:
+    function = arguments.find_function(name)
+    if function.answer != "rows":
+        raise OptimoveInputError("returns no rows; use call", function=function.name)
+    return function
 
 
 def _password_in(proxy: str) -> str | None:

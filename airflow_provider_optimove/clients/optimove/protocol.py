@@ -14,6 +14,7 @@ import msgspec
 
 from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer, HttpRequest, TryAgain
 from airflow_provider_optimove.clients.optimove.functions import Function
+from airflow_provider_optimove.clients.optimove.paging import Page
 from airflow_provider_optimove.exceptions import (
     OptimoveAuthenticationError,
     OptimoveBadRequestError,
@@ -30,6 +31,9 @@ from airflow_provider_optimove.exceptions import (
 LOGIN = "Login"
 LONGEST_EXPLANATION = 2_000
 NO_DATA: tuple[Any, ...] = (None, "", [], {})
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+_raw_rows = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class SessionRefused(Exception):
@@ -96,6 +100,34 @@ def judge(function: Function, outcome: HttpAnswer | ConnectionFailure, *, login_
     return _read(function, outcome)
 
 
+def judge_page(function: Function, outcome: HttpAnswer | ConnectionFailure, *, login_mode: bool) -> Page:
+    """Like :func:`judge`, for a function that returns rows, which are left undecoded."""
+    page = None
+    if isinstance(outcome, HttpAnswer) and 200 <= outcome.status < 300:
+        page = _page(outcome.body)
+    if page is None:
+        # No array of objects: nothing, or an error, which this raises.
+        judge(function, outcome, login_mode=login_mode)
+    return page or Page(b"", 0)
+
+
+def _page(body: bytes) -> Page | None:
+    """The rows of an answer that is an array of objects; None where it is something else, or holds none."""
+    text = body.removeprefix(BYTE_ORDER_MARK).strip()
+    try:
+        rows = _raw_rows.decode(text)
+        if b"\n" in text or b"\r" in text:
+            # White space, which may stand inside of rows, too: in a string it would be escaped.
+            rows = [msgspec.Raw(msgspec.json.format(row, indent=-1)) for row in rows]
+        lines = b"\n".join(rows)
+        # Skipping over a string does not look at its characters.
+        lines.isascii() or lines.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    are_objects = lines.startswith(b"{") and lines.count(b"\n{") == len(rows) - 1
+    return Page(lines, len(rows)) if are_objects else None
+
+
 def explanation(body: bytes) -> Explanation:
     """The server's explanation in the body of an error: text, a JSON string or object, or an HTML page."""
     text = body.decode("utf-8", errors="replace").removeprefix("\ufeff").strip()
@@ -136,7 +168,7 @@ def _again_or_doubt(
 
 
 def _read(function: Function, answer: HttpAnswer) -> Any:
-    text = answer.body.removeprefix(b"\xef\xbb\xbf").strip()
+    text = answer.body.removeprefix(BYTE_ORDER_MARK).strip()
     value = None
     if text:
         try:

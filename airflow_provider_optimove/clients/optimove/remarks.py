@@ -36,7 +36,7 @@ def after(function: Function, bound: Mapping[str, Any], answer: Any, *, repeated
             logging.WARNING,
             "the call was sent again after a lost answer: among the failed ids may be some that the first call erased",
         )
-    if function.reads and answer in (None, []) and not bound.get("$skip"):
+    if function.reads and not answer and not bound.get("$skip"):
         why = f"; {function.no_data}" if function.no_data else ""
         return Remark(logging.INFO, f"no data: the inputs are valid, and Optimove has nothing for them{why}")
     return None

@@ -9,9 +9,11 @@ from types import MappingProxyType
 from airflow_provider_optimove.clients.optimove.functions.actions import ActionFunctions
 from airflow_provider_optimove.clients.optimove.functions.customers import CustomerFunctions
 from airflow_provider_optimove.clients.optimove.functions.declaration import (
+    FieldKind,
     Function,
     Lane,
     Parameter,
+    answer_fields,
     api_name,
     declared_functions,
     row_fields,
@@ -67,9 +69,11 @@ def names_without_case() -> Mapping[str, str]:
 __all__ = [
     "GROUP_TITLES",
     "AllFunctions",
+    "FieldKind",
     "Function",
     "Lane",
     "Parameter",
+    "answer_fields",
     "api_name",
     "catalogue",
     "names_without_case",

@@ -9,6 +9,7 @@ from airflow_provider_optimove.clients.optimove.functions.types import (
     Date,
     Name,
     TargetGroupID,
+    TimeText,
 )
 
 
@@ -97,7 +98,7 @@ class CampaignChannelSend(TypedDict):
 
     SendID: str
     TemplateID: int
-    ScheduledTime: str
+    ScheduledTime: TimeText
 
 
 class CampaignID(TypedDict):

@@ -11,6 +11,7 @@ from airflow_provider_optimove.clients.optimove.functions.types import (
     ONLY_TWO_DAYS_BACK,
     AttributeOptions,
     Date,
+    DateText,
     EventID,
     EventParamIDs,
     Identifier,
@@ -21,6 +22,7 @@ from airflow_provider_optimove.clients.optimove.functions.types import (
     RecipientGroupID,
     RecommendationType,
     TargetGroupID,
+    TimeText,
 )
 
 
@@ -70,7 +72,7 @@ class LastActionExecuted(TypedDict):
     """The action that a customer got last; the duration is in days."""
 
     ActionID: int
-    Date: str
+    Date: DateText
     Duration: int
     TargetGroupID: int
 
@@ -90,7 +92,7 @@ class CustomerActionEnded(TypedDict):
     CustomerID: str
     ActionID: int
     ChannelID: int
-    Date: str
+    Date: DateText
     Duration: int
     TargetGroupID: int
 
@@ -102,7 +104,7 @@ class CustomerExecutionDetails(TypedDict):
     ActionID: int
     ChannelID: int
     TemplateID: int
-    ScheduleTime: str
+    ScheduleTime: TimeText
     PromoCode: str | None
     CustomerAttributes: NotRequired[list[str]]
 
@@ -112,7 +114,7 @@ class CustomerSendDetails(TypedDict):
 
     CustomerID: str
     ChannelID: int
-    ScheduledTime: str
+    ScheduledTime: TimeText
     SendID: str
     TemplateID: NotRequired[int]
 
@@ -122,7 +124,7 @@ class CustomerChannelSend(TypedDict):
 
     CustomerID: str
     TemplateID: int
-    ScheduledTime: str
+    ScheduledTime: TimeText
     CustomerAttributes: NotRequired[list[str]]
 
 
@@ -139,8 +141,8 @@ class TargetedCustomer(TypedDict):
     CustomerID: str
     CampaignID: int
     ActionID: int
-    StartDate: str
-    EndDate: str
+    StartDate: DateText
+    EndDate: DateText
 
 
 class CanceledCampaignCustomer(TypedDict):
@@ -176,7 +178,7 @@ class InteractionCustomer(TypedDict):
 class ChannelInteraction(TypedDict):
     """An interaction of a customer."""
 
-    Date: str
+    Date: DateText
     CampaignID: int
     RecipientGroupID: int
     ActionID: int

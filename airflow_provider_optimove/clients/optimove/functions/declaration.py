@@ -18,10 +18,12 @@ from typing import Any, Literal, ParamSpec, TypeVar
 from airflow_provider_optimove.clients.optimove.functions.types import (
     AttributeOptions,
     Boolean,
+    CalendarDate,
     Format,
     Integer,
     Rows,
     Text,
+    UtcTime,
 )
 
 P = ParamSpec("P")
@@ -30,6 +32,7 @@ R = TypeVar("R")
 Verb = Literal["GET", "POST"]
 Lane = Literal["general", "mail"]
 Answer = Literal["nothing", "text", "date", "object", "rows"]
+FieldKind = Literal["text", "integer", "number", "boolean", "date", "time", "json"]
 
 # The words of Optimove's names whose capitals snake case cannot tell.
 ACRONYMS: Mapping[str, str] = {"id": "ID", "ids": "IDs", "url": "URL", "pii": "PII", "timestamp": "TimeStamp"}
@@ -177,6 +180,27 @@ def row_fields(shape: Any) -> Mapping[str, Parameter]:
     return types.MappingProxyType(
         {name: Parameter(name, name, _format(hint), name in shape.__required_keys__) for name, hint in hints.items()}
     )
+
+
+def answer_fields(shape: Any) -> Mapping[str, FieldKind]:
+    """What the fields of an answer's TypedDict hold, by Optimove's name; lists and objects are ``json``."""
+    hints = typing.get_type_hints(shape, include_extras=True)
+    return types.MappingProxyType({name: _kind(hint) for name, hint in hints.items()})
+
+
+def _kind(hint: Any) -> FieldKind:
+    if typing.get_origin(hint) in (typing.Required, typing.NotRequired):
+        hint = typing.get_args(hint)[0]
+    hint = _without_none(hint)
+    kinds: dict[Any, FieldKind] = {str: "text", int: "integer", float: "number", bool: "boolean"}
+    if typing.get_origin(hint) is typing.Annotated:
+        for fact in hint.__metadata__:
+            if isinstance(fact, CalendarDate):
+                return "date"
+            if isinstance(fact, UtcTime):
+                return "time"
+        hint = _without_none(hint.__origin__)
+    return kinds.get(hint, "json")
 
 
 def _without_none(hint: Any) -> Any:

@@ -76,6 +76,8 @@ Format: TypeAlias = Integer | Text | Boolean | CalendarDate | UtcTime | Joined |
 
 Date: TypeAlias = Annotated[datetime.date | str, CalendarDate()]
 DateTime: TypeAlias = Annotated[datetime.datetime | str, UtcTime()]
+DateText: TypeAlias = Annotated[str, CalendarDate()]
+TimeText: TypeAlias = Annotated[str, UtcTime()]
 Identifier: TypeAlias = Annotated[str, Text()]
 Name: TypeAlias = Annotated[str, Text()]
 AnyText: TypeAlias = Annotated[str, Text(minimum_length=0)]
