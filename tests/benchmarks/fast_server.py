@@ -1,36 +1,43 @@
-"""A server that costs a caller next to nothing: it takes every call, answers 200, and only then counts what came.
-
-Prints its address. ``GET /count`` tells the number of calls, of bytes in their bodies and of customers' ids so far. It
-ends with its standard input.
-"""
+"""What the servers of the benchmarks share: plain sockets that cost a caller next to nothing."""
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import sys
 import threading
-from collections import Counter
+from abc import ABC, abstractmethod
+from contextlib import suppress
 
 HOST = "127.0.0.1"
 END_OF_HEAD = b"\r\n\r\n"
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-# How every id begins, and nothing else in a body.
-CUSTOMER_ID = b'"CUST'
 ROOM_AT_FIRST = 1 << 20
 
 
-class FastServer:
+class FastServer(ABC):
     """Serves each connection in a thread of its own, for as long as the process lives."""
 
     def __init__(self) -> None:
-        self._counts = Counter(calls=0, bytes=0, ids=0)
-        self._lock = threading.Lock()
         self._listening = socket.create_server((HOST, 0), backlog=128)
-        self.url = f"http://{HOST}:{self._listening.getsockname()[1]}"
 
-    def accept_connections(self) -> None:
+    def serve_until_input_ends(self) -> None:
+        """Print the address, and serve until standard input is closed."""
+        threading.Thread(target=self._accept_connections, daemon=True).start()
+        print(f"http://{HOST}:{self._listening.getsockname()[1]}", flush=True)
+        sys.stdin.read()
+
+    @abstractmethod
+    def handle(self, connection: socket.socket, request: bytearray, body: int, end: int) -> None:
+        """Answer one request.
+
+        :param connection: where it came from.
+        :param request: the request with its head; what stands behind ``end`` is of earlier ones.
+        :param body: where its body begins.
+        :param end: where its body ends.
+        """
+
+    def _accept_connections(self) -> None:
         while True:
             connection, _ = self._listening.accept()
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -38,17 +45,21 @@ class FastServer:
 
     def _serve(self, connection: socket.socket) -> None:
         buffer = bytearray(ROOM_AT_FIRST)
-        with connection:
+        # Who breaks off in the middle of an answer has failed and says why.
+        with connection, suppress(ConnectionError):
             while request := _receive(connection, buffer):
-                body, end = request
-                if buffer.startswith(b"GET /count"):
-                    with self._lock:
-                        _answer(connection, json.dumps(self._counts).encode())
-                    continue
-                # Whoever asks for the counts after this answer finds the call in them.
-                with self._lock:
-                    _answer(connection)
-                    self._counts.update(calls=1, bytes=end - body, ids=buffer.count(CUSTOMER_ID, body, end))
+                self.handle(connection, buffer, *request)
+
+
+def head_of(length: int, status: str = "200 OK") -> bytes:
+    """The head of an answer in JSON.
+
+    :param length: bytes of its body.
+    :param status: number and reason.
+    """
+    return (
+        f"HTTP/1.1 {status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {length}\r\n\r\n"
+    ).encode()
 
 
 def _receive(connection: socket.socket, buffer: bytearray) -> tuple[int, int] | None:
@@ -74,14 +85,3 @@ def _receive(connection: socket.socket, buffer: bytearray) -> tuple[int, int] | 
 def _receive_into(connection: socket.socket, buffer: bytearray, start: int) -> int:
     with memoryview(buffer) as whole, whole[start:] as room:
         return connection.recv_into(room)
-
-
-def _answer(connection: socket.socket, body: bytes = b"") -> None:
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-
-
-if __name__ == "__main__":
-    server = FastServer()
-    threading.Thread(target=server.accept_connections, daemon=True).start()
-    print(server.url, flush=True)
-    sys.stdin.read()

@@ -5,23 +5,16 @@ All send the same rows to the same server on this machine, each measurement in a
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
 import random
-import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import version
 from itertools import islice, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-HERE = Path(__file__).resolve().parent
+from tests.benchmarks.measuring import arguments, in_megabytes, in_turns, server, told_by, versions
+
 ROWS_A_CALL = 50_000
 FEW = 24
 PREFERENCE, INTERACTIONS = "SetCustomerChannelPreference", "UpdateCampaignInteractions"
@@ -32,7 +25,6 @@ LOOPS = {
     "jsonl": {"loop": "loop, json.loads"},
     "csv": {"loop": "loop, csv.reader", "loop-with-dict-reader": "loop, csv.DictReader"},
 }
-LONGEST = 600
 
 
 class Measurement(NamedTuple):
@@ -94,56 +86,19 @@ def _write(path: Path, rows: list[dict[str, Any]], calls: list[tuple[dict[str, A
 # Measuring
 
 
-@contextmanager
-def fast_server() -> Iterator[str]:
-    """The address of a server that runs in a process of its own."""
-    command = [sys.executable, str(HERE / "fast_server.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        # Its input is closed with the block, and that ends it.
-        yield process.stdout.readline().strip()
-
-
-def environment(home: Path) -> dict[str, str]:
-    """An Airflow of its own, on this machine only."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    return kept | {
-        "AIRFLOW_HOME": str(home / "airflow"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
-    }
-
-
-def measure(what: Measurement, folder: Path, server: str, rows: int) -> dict[str, Any]:
+def measure(what: Measurement, folder: Path, address: str, rows: int) -> dict[str, Any]:
     """What one contestant took, once.
 
     :raises SystemExit: it failed, or the server did not get every row.
     """
-    arguments = [what.contestant, what.function, what.source, str(folder), server]
-    ran = subprocess.run(
-        [sys.executable, str(HERE / "contestant.py"), *arguments],
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=LONGEST,
-        check=False,
-    )
-    if ran.returncode:
-        raise SystemExit(f"{' '.join(what)} failed:\n{ran.stdout[-2000:]}{ran.stderr[-4000:]}")
-    told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    options = [what.contestant, what.function, what.source, str(folder), address]
+    told = told_by("write_contestant", *options, home=folder)
     if told["ids"] != rows:
         raise SystemExit(f"{' '.join(what)}: {told['ids']} of {rows} rows arrived")
     return told
 
 
 # What came of it
-
-
-def medians(taken: list[dict[str, Any]]) -> dict[str, Any]:
-    known = {name: [one[name] for one in taken if one[name] is not None] for name in taken[0]}
-    return {name: statistics.median(values) if values else None for name, values in known.items()}
 
 
 def table(found: Mapping[Measurement, Mapping[str, Any]]) -> Iterator[str]:
@@ -164,7 +119,7 @@ def table(found: Mapping[Measurement, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _line(title: str, name: str, found: Mapping[str, Any], to_loop: str = "", to_floor: str = "") -> str:
-    memory = "?" if found["memory"] is None else f"{found['memory'] / 1e6:.0f} MB"
+    memory = in_megabytes(found["memory"])
     ratios = f"{to_loop:>9}{to_floor:>10}"
     return (
         f"  {title:17}{name:26}{found['seconds']:>9.3f}{ratios}{found['cpu']:>8.3f}{found['calls']:>7.0f}{memory:>10}"
@@ -172,25 +127,14 @@ def _line(title: str, name: str, found: Mapping[str, Any], to_loop: str = "", to
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of each input (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured (default: %(default)s)")
-    options = parser.parse_args()
-    taken: dict[Measurement, list[dict[str, Any]]] = {what: [] for what in MEASUREMENTS}
-    with tempfile.TemporaryDirectory(prefix="optimove-bench-") as name, fast_server() as server:
+    options = arguments(__doc__).parse_args()
+    with tempfile.TemporaryDirectory(prefix="optimove-bench-") as name, server("counting_server") as address:
         folder = Path(name)
         write_inputs(folder / "few", FEW)
         write_inputs(folder / "all", options.rows)
-        for turn in range(1, options.rounds + 1):
-            print(f"round {turn} of {options.rounds}", file=sys.stderr, flush=True)
-            for what in MEASUREMENTS:
-                taken[what].append(measure(what, folder, server, options.rows))
-    found = {what: medians(taken[what]) for what in MEASUREMENTS}
-    writes = found[Measurement(PREFERENCE, "csv", OPERATOR)]["state_writes"]
-    print(
-        f"\n{options.rows:,} rows a function, all arrived; medians of {options.rounds}. Airflow"
-        f" {version('apache-airflow')}, Python {platform.python_version()}\n"
-    )
+        found = in_turns(MEASUREMENTS, options.rounds, lambda what: measure(what, folder, address, options.rows))
+    writes = found[Measurement(PREFERENCE, "csv", OPERATOR)]["returned"]
+    print(f"\n{options.rows:,} rows a function, all arrived; medians of {options.rounds}. {versions()}\n")
     print("\n".join(table(found)))
     print(
         "\nto loop, to floor: the operator's time over that of the (faster) loop, and of posting ready-made bodies."

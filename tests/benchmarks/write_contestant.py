@@ -2,7 +2,7 @@
 
 Run by ``writes.py`` in a process of its own a measurement::
 
-    python contestant.py <contestant> <function> <source> <folder> <server>
+    python -m tests.benchmarks.write_contestant <contestant> <function> <source> <folder> <server>
 
 The folder holds each input twice: below ``few``, sent before the clock starts so that everything is imported and
 compiled, and below ``all``.
@@ -10,14 +10,10 @@ compiled, and below ``all``.
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import gc
 import json
 import os
-import re
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -27,10 +23,10 @@ from typing import Any
 
 import requests
 
+from tests.benchmarks.measuring import Run, measured
+
 ROWS_A_CALL = 50_000
 PREFERENCE, INTERACTIONS = "SetCustomerChannelPreference", "UpdateCampaignInteractions"
-
-Run = Callable[[], object]
 
 
 # The loops that a user would write: as fast as they are without being hard to read, and nothing is checked.
@@ -176,10 +172,11 @@ def operator(function: str, source: str, file: Path, server: str) -> Run:
         "outlet_events": {},
     }
 
-    def run() -> object:
+    def run() -> int:
         task.render_template_fields(context)
         task.execute(context)
-        return context["task_state_store"].writes
+        writes: int = context["task_state_store"].writes
+        return writes
 
     return run
 
@@ -215,24 +212,6 @@ def the_list(function: str, file: Path) -> list[Any]:
     return [row["CustomerID"] for row in rows] if function == PREFERENCE else rows
 
 
-# Measuring
-
-
-def memory(what: str) -> int | None:
-    """``VmRSS`` or ``VmHWM`` (the most so far) in bytes; None where the system does not tell."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    found = re.search(rf"{what}:\s*(\d+) kB", status)
-    return int(found[1]) * 1024 if found else None
-
-
-def forget_the_most_memory() -> None:
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
 def main() -> None:
     name, function, source, folder, server = sys.argv[1:]
 
@@ -242,18 +221,10 @@ def main() -> None:
 
     prepared("few")()
     run = prepared("all")
-    gc.collect()
     counted = requests.get(f"{server}/count", timeout=60).json()
-    at_rest = memory("VmRSS")
-    forget_the_most_memory()
-    began, worked = time.perf_counter(), time.process_time()
-    state_writes = run()
-    seconds, cpu = time.perf_counter() - began, time.process_time() - worked
-    most = memory("VmHWM")
+    told = measured(run)
     now = requests.get(f"{server}/count", timeout=60).json()
-    told = {what: now[what] - counted[what] for what in now}
-    told |= {"seconds": seconds, "cpu": cpu, "memory": None if at_rest is None or most is None else most - at_rest}
-    print(json.dumps(told | {"state_writes": state_writes}))
+    print(json.dumps({what: now[what] - counted[what] for what in now} | told))
 
 
 if __name__ == "__main__":
