@@ -1,9 +1,10 @@
-"""Operators of Optimove's write functions.
+"""Operators of Optimove's functions.
 
-All take the arguments of :class:`OptimoveBatchedWriteOperator`, which says what they have in common. Rows are a list,
-an XCom that holds one, or a path or URI that ends in ``.jsonl``, ``.ndjson``, ``.json``, ``.csv`` (each also with
-``.gz``) or ``.parquet``. Every operator returns (XCom) the numbers ``{"rows", "batches", "calls", "rejected",
-"resumed_rows"}`` beside the ``"function"``, and can raise
+:class:`OptimoveFunctionOperator` calls any function that only reads, for small answers. Each function that takes rows
+has an operator of its own; these take the arguments of :class:`OptimoveBatchedWriteOperator`, which says what they have
+in common. Rows are a list, an XCom that holds one, or a path or URI that ends in ``.jsonl``, ``.ndjson``, ``.json``,
+``.csv`` (each also with ``.gz``) or ``.parquet``. Every operator of rows returns (XCom) the numbers ``{"rows",
+"batches", "calls", "rejected", "resumed_rows"}`` beside the ``"function"``, and can raise
 
 * :class:`OptimoveInputError`: rows or arguments are not valid; rows are named by number, and nothing was sent,
 * :class:`OptimoveRejectedRowsError`: with ``on_rejected="isolate"``, Optimove refused rows,
@@ -17,6 +18,7 @@ import datetime
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_optimove.operators.any_function import OptimoveFunctionOperator as OptimoveFunctionOperator
 from airflow_provider_optimove.operators.batched_write import OptimoveBatchedWriteOperator, RowsField
 from airflow_provider_optimove.storage.row_report import RowReport
 
