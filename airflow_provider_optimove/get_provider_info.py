@@ -134,6 +134,13 @@ def get_provider_info() -> dict[str, object]:
                 "python-modules": ["airflow_provider_optimove.hooks.optimove"],
             }
         ],
+        "transfers": [
+            {
+                "source-integration-name": "Optimove",
+                "target-integration-name": "Common IO",
+                "python-module": "airflow_provider_optimove.transfers.optimove_to_object_storage",
+            }
+        ],
         "triggers": [
             {
                 "integration-name": "Optimove",

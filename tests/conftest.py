@@ -164,3 +164,38 @@ def run_dag(airflow_db: Path) -> Iterator[Callable[..., DagRunResult]]:
     yield run
     for dag_file in written:
         dag_file.unlink(missing_ok=True)
+
+
+class AssetEvents:
+    """What the events of assets hold."""
+
+    def expect(self, *names: str) -> None:
+        """Airflow 2 counts no event of an asset that no scheduler has seen."""
+        from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+        from airflow.utils.session import create_session
+
+        if not AIRFLOW_V_3_0_PLUS:
+            models = importlib.import_module("airflow.models.dataset")
+            with create_session() as session:
+                session.add_all(models.DatasetModel(uri=name) for name in names)
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        """The extras of an asset's events, oldest first."""
+        from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+        from airflow.utils.session import create_session
+
+        models = importlib.import_module(f"airflow.models.{'asset' if AIRFLOW_V_3_0_PLUS else 'dataset'}")
+        with create_session() as session:
+            if AIRFLOW_V_3_0_PLUS:
+                is_it = models.AssetEvent.asset.has(name=name)
+                found = session.query(models.AssetEvent).filter(is_it).order_by(models.AssetEvent.id).all()
+            else:
+                is_it = models.DatasetEvent.dataset.has(uri=name)
+                found = session.query(models.DatasetEvent).filter(is_it).order_by(models.DatasetEvent.id).all()
+            return [dict(event.extra) for event in found]
+
+
+@pytest.fixture
+def asset_events(airflow_db: Path) -> AssetEvents:
+    """The events of assets in the tests' Airflow."""
+    return AssetEvents()

@@ -22,14 +22,18 @@ from airflow_provider_optimove import __version__
 from airflow_provider_optimove.clients.optimove.batching import IN_MEMORY
 from airflow_provider_optimove.clients.optimove.bulk_write import LOG_INTERVAL
 from airflow_provider_optimove.clients.optimove.functions import catalogue, declaration
+from airflow_provider_optimove.clients.optimove.paging import DEFAULT_PAGE, LARGEST_PAGE
 from airflow_provider_optimove.clients.optimove.rows import row_shape
 from airflow_provider_optimove.exceptions import MOST_PROBLEMS_SHOWN, OptimoveError, OptimoveUncertainWriteError
-from airflow_provider_optimove.hooks.optimove import EXTRA_FIELDS, settings_from_connection
+from airflow_provider_optimove.hooks.optimove import EXTRA_FIELDS, OptimoveHook, settings_from_connection
 from airflow_provider_optimove.hooks.task_errors import ending_the_task
 from airflow_provider_optimove.operators import optimove
+from airflow_provider_optimove.operators.any_function import MOST_ROWS
 from airflow_provider_optimove.operators.batched_write import LONGEST_RATE_LIMIT_WAIT, OptimoveBatchedWriteOperator
 from airflow_provider_optimove.sandbox import Fault, OptimoveSandbox
 from airflow_provider_optimove.storage.row_files import ENDINGS
+from airflow_provider_optimove.transfers.optimove_to_object_storage import OptimoveToObjectStorageOperator
+from airflow_provider_optimove.transfers.planned_files import FORMATS
 
 pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
 
@@ -45,12 +49,15 @@ PYTHON = python_of("README.md")
 DAGS = [snippet for snippet in PYTHON if "@dag" in snippet]
 CONFTEST = [snippet for snippet in PYTHON if "pytest_plugins" in snippet]
 TASKS = [snippet for snippet in PYTHON if "task_id=" in snippet and snippet not in DAGS]
+EXTRACTING, REPORTING = TASKS
 PLAIN = [snippet for snippet in PYTHON if snippet not in (*DAGS, *CONFTEST, *TASKS)]
+READING = (ROOT / "docs" / "reading.md").read_text()
 WRITING = (ROOT / "docs" / "writing.md").read_text()
 
 
 def test_every_kind_of_snippet_was_found() -> None:
-    assert [len(kind) for kind in (DAGS, CONFTEST, TASKS, PLAIN)] == [1, 1, 1, 1]
+    assert [len(kind) for kind in (DAGS, CONFTEST, TASKS, PLAIN)] == [1, 1, 2, 1]
+    assert len(python_of("docs/reading.md")) == 4
     assert len(python_of("docs/writing.md")) == 3
 
 
@@ -85,12 +92,66 @@ def interactions_of(sandbox: OptimoveSandbox) -> list[tuple[int, list[str]]]:
     return [(call["EventID"], call["CustomerIDs"]) for call in sandbox.interactions]
 
 
-@pytest.mark.parametrize("snippet", TASKS)
-def test_tasks_run(
-    snippet: str, optimove_sandbox: OptimoveSandbox, run_dag: Callable[[str], Any], tmp_path: Path
+def test_the_extracting_task_runs(
+    optimove_sandbox: OptimoveSandbox, run_dag: Callable[[str], Any], tmp_path: Path
+) -> None:
+    run = run_dag(dag_of(EXTRACTING.replace("/exports", str(tmp_path))))
+    assert run.xcom("targeted_customers")["rows"] == len(OptimoveHook().call("GetCurrentlyTargetedCustomers"))
+    header, first, *_ = (tmp_path / "targeted.csv").read_text().splitlines()
+    assert header == "CustomerID,CampaignID,ActionID,StartDate,EndDate,Alias,Country,OtherFields"
+    assert first.startswith("C0")
+
+
+def test_tasks_of_the_reading_page_run(
+    optimove_sandbox: OptimoveSandbox, run_dag: Callable[[str], Any], tmp_path: Path
+) -> None:
+    into_a_file, several, small, in_python = python_of("docs/reading.md")
+    hook = OptimoveHook()
+    day = hook.client.get_last_data_update()
+    campaigns = [int(campaign["CampaignID"]) for campaign in hook.client.get_executed_campaign_details(date=day)]
+    tasks = f"{into_a_file}\n{several}\n{small}".replace("s3://exports", str(tmp_path))
+    tasks = tasks.replace("2026-11-20", day.isoformat()).replace("{{ params.campaign_id }}", str(campaigns[0]))
+    run = run_dag(dag_of(tasks))
+    assert set(run.states.values()) == {"success"}
+    rows = {campaign: hook.call("GetCustomerExecutionDetailsByCampaign", CampaignID=campaign) for campaign in campaigns}
+    assert run.xcom("customers")["path"] == f"{tmp_path}/campaign-{campaigns[0]}.csv"
+    assert run.xcom("customers")["rows"] == len(rows[campaigns[0]])
+    assert run.xcom("one_file")["rows"] == sum(map(len, rows.values()))
+    assert [file["rows"] for file in run.xcom("a_file_each")] == list(map(len, rows.values()))
+    assert run.xcom("a_task_each", map_index=0)["path"] == f"{tmp_path}/campaign={campaigns[0]}/sends.csv"
+    assert run.xcom("details") == hook.call("GetCampaignDetails", CampaignID=campaigns[0])
+    names: dict[str, Any] = {}
+    exec(in_python, names)
+    assert sum(names["countries"].values()) == len(hook.call("GetCurrentlyTargetedCustomers"))
+
+
+def test_arguments_of_the_reading_page_are_the_operators() -> None:
+    documented = dict(re.findall(r"^\| `(\w+)` \| ?`?(\w*)`? ?\|", READING.split("### Paths")[0], re.MULTILINE))
+    signature = dict(inspect.signature(OptimoveToObjectStorageOperator.__init__).parameters)
+    arguments = {name: signature[name].default for name in signature if name not in ("self", "kwargs")}
+    required = {name for name, default in arguments.items() if default is inspect.Parameter.empty}
+    assert {name for name, default in documented.items() if not default} == required
+    assert {name: str(arguments[name]) for name in documented if name not in required} == {
+        name: default for name, default in documented.items() if name not in required
+    }
+    assert set(documented) == set(arguments)
+    templates = {"optimove_conn_id", "object_storage_conn_id", "function", "parameters", "path", "columns", "rename"}
+    assert set(OptimoveToObjectStorageOperator.template_fields) == templates
+
+
+def test_numbers_and_formats_of_the_reading_page() -> None:
+    words = " ".join(READING.split())
+    assert f"More than {MOST_ROWS:,} rows are refused" in words
+    assert f"1 to {LARGEST_PAGE:,}; None: {DEFAULT_PAGE:,}" in words
+    endings = re.findall(r"`\.(\w+)`", " ".join(re.findall(r"^\| (`\..*?) \|", READING, re.MULTILINE)))
+    assert sorted(endings) == sorted(FORMATS)
+
+
+def test_the_reporting_task_runs(
+    optimove_sandbox: OptimoveSandbox, run_dag: Callable[[str], Any], tmp_path: Path
 ) -> None:
     (tmp_path / "interactions.csv").write_text(EVENTS)
-    run = run_dag(dag_of(snippet.replace("/exports", str(tmp_path))))
+    run = run_dag(dag_of(REPORTING.replace("/exports", str(tmp_path))))
     assert set(run.states.values()) == {"success"}
     assert interactions_of(optimove_sandbox) == [(2, ["C0000001", "C0000003"]), (3, ["C0000002"])]
 

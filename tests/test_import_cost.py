@@ -11,11 +11,13 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from airflow_provider_optimove.get_provider_info import get_provider_info
+
 PACKAGE = "airflow_provider_optimove"
-IN_DAG_FILES = ("operators", "sensors", "triggers", "transfers", "assets")
 # Every provider pays for these, so they are what ours is measured against.
 FREE = ("airflow.sdk", "airflow.providers.common.compat")
 MARK = "--- mark ---"
@@ -24,12 +26,12 @@ MOST_MILLISECONDS = 30
 
 
 def modules() -> list[str]:
-    root = Path(str(files(PACKAGE)))
+    """What DAG files import."""
+    info: Any = get_provider_info()
+    kinds = [*info["operators"], *info["sensors"], *info["triggers"]]
     return [
-        ".".join(path.relative_to(root.parent).with_suffix("").parts)
-        for kind in IN_DAG_FILES
-        for path in sorted((root / kind).rglob("*.py"))
-        if path.name != "__init__.py"
+        *(module for kind in kinds for module in kind["python-modules"]),
+        *(transfer["python-module"] for transfer in info["transfers"]),
     ]
 
 
@@ -87,6 +89,7 @@ def test_there_is_something_to_import() -> None:
     assert f"{PACKAGE}.operators.optimove" in modules()
     assert f"{PACKAGE}.sensors.optimove" in modules()
     assert f"{PACKAGE}.triggers.optimove" in modules()
+    assert f"{PACKAGE}.transfers.optimove_to_object_storage" in modules()
 
 
 @pytest.mark.parametrize(

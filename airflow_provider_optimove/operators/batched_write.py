@@ -164,11 +164,12 @@ class OptimoveBatchedWriteOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the rows and send them."""
+        from airflow_provider_optimove.hooks.asset_events import add_to_asset_events
         from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
 
         with permanent_errors_end_the_task():
             write, summary = self._write(context)
-            self._tell_the_assets(context, summary)
+            add_to_asset_events(context, self.outlets, summary)
             # The last that is done: whatever fails before, a retry finds that all is sent.
             write.forget()
         return summary
@@ -234,13 +235,6 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         if outcome.rejected:
             self._rejected_at_the_end(write, outcome)
         return write, summary
-
-    def _tell_the_assets(self, context: Context, summary: Mapping[str, Any]) -> None:
-        from airflow.providers.common.compat.sdk import Asset
-
-        for outlet in self.outlets or ():
-            if isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra.update(summary)
 
     def _bulk_write(
         self,

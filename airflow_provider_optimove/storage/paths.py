@@ -35,6 +35,12 @@ def location_of(path: str) -> str:
     return local if "://" in local else os.path.realpath(os.path.expanduser(local))
 
 
+def uri_of(path: str) -> str:
+    """A path as the URI of an asset; without the connection that a URI may name."""
+    location = location_of(path)
+    return USER_INFO.sub("", location) if "://" in location else f"file://{location}"
+
+
 def storage_path(path: str, conn_id: str | None = None) -> ObjectStoragePath:
     """The place of a file.
 

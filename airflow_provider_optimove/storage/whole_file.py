@@ -159,9 +159,12 @@ def _exists_already(shown: str) -> OptimoveInputError:
 
 
 class _StoredFile:
-    """Written under its name where it appears when it is closed; elsewhere aside, and moved."""
+    """Written under its name where it appears when it is closed, or can get there in no other way; elsewhere aside, and
+    moved."""
 
     def __init__(self, files: Any, path: str, shown: str) -> None:
+        from fsspec.spec import AbstractBufferedFile
+
         self._files = files
         self._path = path
         self._shown = shown
@@ -172,11 +175,18 @@ class _StoredFile:
         except FileNotFoundError:
             files.makedirs(folder, exist_ok=True)
             self.file = files.open(self._written_to, "wb")
-        if f"{type(self.file).__module__}.{type(self.file).__qualname__}" in PUBLISHED_AT_CLOSE:
+        kind = f"{type(self.file).__module__}.{type(self.file).__qualname__}"
+        if kind in PUBLISHED_AT_CLOSE or (isinstance(self.file, AbstractBufferedFile) and not self._can_move()):
             # Nothing was sent yet, and nothing shall be.
             self.file.closed = True
             self._written_to = path
             self.file = files.open(path, "wb")
+
+    def _can_move(self) -> bool:
+        from fsspec import AbstractFileSystem
+
+        copies = getattr(self._files.cp_file, "__func__", None) is not AbstractFileSystem.cp_file
+        return copies or type(self._files).mv is not AbstractFileSystem.mv
 
     def publish(self) -> None:
         from fsspec import AbstractFileSystem

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_optimove import exceptions
 from airflow_provider_optimove.clients.optimove.functions import catalogue
@@ -278,10 +277,9 @@ writes()
 """
 
 
-def test_in_airflow(optimove_sandbox: OptimoveSandbox, airflow_db: Path, run_dag: Any, tmp_path: Path) -> None:
+def test_in_airflow(optimove_sandbox: OptimoveSandbox, run_dag: Any, asset_events: Any, tmp_path: Path) -> None:
     path = written([{"CustomerID": f"C{number}"} for number in range(7)], tmp_path / "rows.csv")
-    make_the_asset_known()
-    asset_events()
+    asset_events.expect("interactions_reported")
     run = run_dag(textwrap.dedent(DAG).replace("PATH", path))
     assert run.states == {"export": "success", "from_path": "success", "from_xcom": "success"}
     (call,) = optimove_sandbox.interactions
@@ -297,31 +295,4 @@ def test_in_airflow(optimove_sandbox: OptimoveSandbox, airflow_db: Path, run_dag
         "rejected": 0,
         "resumed_rows": 0,
     }
-    assert asset_events() == [summary]
-
-
-def make_the_asset_known() -> None:
-    """Airflow 2 counts no event of an asset that no scheduler has seen."""
-    if AIRFLOW_V_3_0_PLUS:
-        return
-    from airflow.models.dataset import DatasetModel  # type: ignore[import-not-found]
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        session.add(DatasetModel(uri="interactions_reported"))
-
-
-def asset_events() -> list[Any]:
-    """What the asset events hold, all there are; they are then forgotten."""
-    from airflow.utils.session import create_session
-
-    if AIRFLOW_V_3_0_PLUS:
-        from airflow.models.asset import AssetEvent as Event
-    else:
-        from airflow.models.dataset import DatasetEvent as Event  # type: ignore[no-redef]
-    with create_session() as session:
-        found = session.query(Event).all()
-        extras = [dict(event.extra) for event in found]
-        for event in found:
-            session.delete(event)
-        return extras
+    assert asset_events.of("interactions_reported") == [summary]

@@ -95,6 +95,12 @@ class UploadStore(AbstractFileSystem):  # type: ignore[misc]
         del self.objects[path]
 
 
+class PlainStore(UploadStore):
+    """An object storage that can neither copy nor rename."""
+
+    cp_file = AbstractFileSystem.cp_file
+
+
 class FolderStore(MemoryFileSystem):  # type: ignore[misc]
     """A storage that has folders and renames, as SFTP does."""
 
@@ -356,6 +362,19 @@ def test_an_unknown_upload_is_moved(unknown_uploads: UploadStore) -> None:
         assert "/bucket/rows" not in unknown_uploads.paths
     assert unknown_uploads.steps[-2:] == ["publish", "copy"]
     assert unknown_uploads.objects == {"/bucket/rows": NEW}
+
+
+def test_an_unknown_upload_that_cannot_be_moved(attach: Callable[[AbstractFileSystem], None]) -> None:
+    files = PlainStore()
+    attach(files)
+    write("memory://bucket/rows", NEW)
+    assert files.objects == {"/bucket/rows": NEW}
+    files.failing["publish"] = OSError("fake")
+    with pytest.raises(OSError, match="fake"):
+        write("memory://bucket/rows", OLD * BLOCK_BYTES)
+    gc.collect()
+    assert files.steps[-1] == "abort"
+    assert files.objects == {"/bucket/rows": NEW}
 
 
 @pytest.mark.parametrize(

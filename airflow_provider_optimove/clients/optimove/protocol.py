@@ -29,6 +29,7 @@ from airflow_provider_optimove.exceptions import (
 )
 
 LOGIN = "Login"
+NEVER_SHOWN = (LOGIN, "GetRegisteredEventListeners")
 LONGEST_EXPLANATION = 2_000
 NO_DATA: tuple[Any, ...] = (None, "", [], {})
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -233,8 +234,8 @@ def _described(function: Function, answer: HttpAnswer) -> str:
     words = explanation(answer.body)
     if words.is_html:
         return f"an HTML page ({words.text})"
-    # In whatever form a Login is answered, it may hold a token, which nobody knows yet to redact it.
-    return "something else, which is not shown" if function.name == LOGIN else words.text
+    # In whatever form they are answered, there may be a token or others' secrets in it, which nobody knows to redact.
+    return "something else, which is not shown" if function.name in NEVER_SHOWN else words.text
 
 
 def _unexpected(function: Function, answer: HttpAnswer, what: str) -> NoReturn:

@@ -1,0 +1,52 @@
+"""Whether Optimove's data changes while it is read."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from typing import TYPE_CHECKING
+
+from airflow_provider_optimove.exceptions import OptimoveError, OptimoveResponseError
+
+if TYPE_CHECKING:
+    from airflow_provider_optimove.clients.optimove.client import OptimoveClient
+
+log = logging.getLogger(__name__)
+
+
+class DataChanges:
+    """Compares GetLastDataUpdate before and after: between two pages of different days' data, rows may shift.
+
+    :param client: where to ask; the first time at once.
+    :param fail: whether a change, or an answer that cannot be had, is an error; otherwise it is a warning in the log.
+    """
+
+    def __init__(self, client: OptimoveClient, *, fail: bool) -> None:
+        self._client = client
+        self._fail = fail
+        self._before = self._data_date()
+
+    def check(self) -> None:
+        """Ask again.
+
+        :raises OptimoveResponseError: the data changed, and that is an error.
+        """
+        if self._before is None or (now := self._data_date()) in (None, self._before):
+            return
+        message = (
+            f"the data changed during the read (GetLastDataUpdate was {self._before} and is {now}):"
+            " rows may be missing or doubled"
+        )
+        if self._fail:
+            raise OptimoveResponseError(f"{message}; nothing was written, and a retry reads again")
+        log.warning("%s", message)
+        self._before = now
+
+    def _data_date(self) -> datetime.date | None:
+        try:
+            return self._client.get_last_data_update()
+        except OptimoveError as error:
+            if self._fail:
+                raise
+            log.warning("It cannot be told whether the data changes during the read: %s", error)
+            return None

@@ -1,0 +1,251 @@
+"""Rows of Optimove's functions → files, on this machine or in an object storage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from functools import cached_property
+from gzip import GzipFile
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_optimove.exceptions import OptimoveInputError
+from airflow_provider_optimove.storage.paths import shown_path, text_of_path, uri_of
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_optimove.clients.optimove.functions import Function
+    from airflow_provider_optimove.clients.optimove.paging import Page
+    from airflow_provider_optimove.hooks.optimove import OptimoveHook
+    from airflow_provider_optimove.storage.shaping import FileLayout
+    from airflow_provider_optimove.transfers.data_changes import DataChanges
+    from airflow_provider_optimove.transfers.planned_files import FileFormat, PlannedFile
+
+# Measured: higher levels take more time than a page takes to arrive.
+GZIP_LEVEL = 3
+
+
+class OptimoveToObjectStorageOperator(BaseOperator):
+    """Read all rows of a function into a file: JSON Lines, CSV or Parquet; JSON Lines and CSV also compressed.
+
+    Nothing is cut off: a function that pages is read to its end, the next page while the last one is written. A file
+    appears under its name only when it is complete; a task that fails leaves what was there before. In memory are two
+    pages, whatever the number of rows.
+
+    JSON Lines hold the rows as Optimove sends them. In CSV and Parquet each field is a column, each customer attribute
+    is a column of its name, nested values are JSON in their cell, and ``OtherFields`` holds as JSON what has no column.
+
+    Several calls can be one task: with ``parameters`` as a list, each call's rows go into a file of its own where the
+    path names an argument in braces (``customers-{CampaignID}.csv``), and otherwise all into one, with the arguments
+    as columns.
+
+    :param function: Optimove's name of a function that returns rows, in any letter case.
+    :param path: a local path, or a URI that Airflow's ObjectStoragePath knows; ends in ``.jsonl``, ``.ndjson``,
+        ``.csv`` (each also with ``.gz``) or ``.parquet``. Missing folders are made.
+    :param parameters: the arguments of the call by Optimove's names, in any letter case; or a list of such.
+    :param file_format: ``jsonl``, ``csv`` or ``parquet``; None: as the path ends.
+    :param page_size: rows a call, 1 to 200,000; None: 50,000.
+    :param columns: the only fields to keep, in this order: fields of the rows, customer attributes, arguments, or
+        ``OtherFields``; None: all.
+    :param rename: names in the file, by the fields' own names.
+    :param attributes_as_fields: whether each customer attribute is a field of its name, instead of all being one list;
+        None: in CSV and Parquet, and where ``columns`` or ``rename`` name one.
+    :param overwrite: whether a file that is there may be replaced.
+    :param on_data_update: what happens when Optimove's data changed during the read, so that rows may be missing or
+        doubled: ``warn`` in the log, or ``fail``, so that a retry reads again.
+    :param object_storage_conn_id: the Airflow connection of the storage.
+    :param optimove_conn_id: the connection.
+    :returns: (XCom) ``{"path", "rows", "bytes", "pages"}``, of a list of calls with files of their own a list of such.
+        An asset among the task's outlets gets the sums on its event.
+    :raises OptimoveInputError: arguments that are not valid; nothing was called.
+    :raises OptimoveResponseError: the data changed, and ``on_data_update`` is ``fail``; or an answer is no rows.
+    """
+
+    template_fields: Sequence[str] = (
+        *("optimove_conn_id", "function", "parameters", "path", "columns", "rename"),
+        "object_storage_conn_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        function: str,
+        path: str,
+        parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        file_format: FileFormat | None = None,
+        page_size: int | None = None,
+        columns: Sequence[str] | None = None,
+        rename: Mapping[str, str] | None = None,
+        attributes_as_fields: bool | None = None,
+        overwrite: bool = True,
+        on_data_update: Literal["warn", "fail"] = "warn",
+        object_storage_conn_id: str | None = None,
+        optimove_conn_id: str = "optimove_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.function = function
+        self.path = path
+        self.parameters = parameters
+        self.file_format = file_format
+        self.page_size = page_size
+        self.columns = columns
+        self.rename = rename
+        self.attributes_as_fields = attributes_as_fields
+        self.overwrite = overwrite
+        self.on_data_update = on_data_update
+        self.object_storage_conn_id = object_storage_conn_id
+        self.optimove_conn_id = optimove_conn_id
+
+    @cached_property
+    def hook(self) -> OptimoveHook:
+        """The hook of the connection."""
+        from airflow_provider_optimove.hooks.optimove import OptimoveHook
+
+        return OptimoveHook(self.optimove_conn_id)
+
+    def execute(self, context: Context) -> dict[str, Any] | list[dict[str, Any]]:
+        """Read the rows and write the files."""
+        from airflow_provider_optimove.hooks.asset_events import add_to_asset_events
+        from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
+        from airflow_provider_optimove.transfers.planned_files import has_placeholder
+
+        with permanent_errors_end_the_task():
+            results = self._transfer()
+            sums = {name: sum(result[name] for result in results) for name in ("rows", "bytes", "pages")}
+            add_to_asset_events(context, self.outlets, sums)
+        several = has_placeholder(str(self.path)) and not isinstance(self.parameters, Mapping)
+        return results if several else results[0]
+
+    def _transfer(self) -> list[dict[str, Any]]:
+        from airflow_provider_optimove.storage.paths import storage_path
+        from airflow_provider_optimove.transfers.data_changes import DataChanges
+        from airflow_provider_optimove.transfers.planned_files import planned_files
+
+        declared = self._declared()
+        path = text_of_path(self.path)
+        if path is None:
+            raise self._not_valid(f"path: expected the path of a file, got {type(self.path).__name__}")
+        planned = planned_files(declared, self.parameters, path)
+        # The arguments of all calls are checked before the first is made.
+        files = [(file, self._layout(declared, file), self._calls(declared, file)) for file in planned]
+        if not self.overwrite:
+            there = [file.path for file in planned if storage_path(file.path, self.object_storage_conn_id).exists()]
+            if there:
+                raise self._not_valid(*(f"path: {shown_path(path)} exists, and overwrite is false" for path in there))
+        changes = (
+            DataChanges(self.hook.client, fail=self.on_data_update == "fail") if declared.paged and files else None
+        )
+        results = []
+        for number, (file, layout, calls) in enumerate(files, start=1):
+            last_of_several = number == len(files) > 1
+            results.append(self._write(file, layout, calls, changes, last_of_several=last_of_several))
+            self._report_lineage(declared, file)
+        return results
+
+    def _write(
+        self,
+        file: PlannedFile,
+        layout: FileLayout,
+        calls: Iterable[tuple[Mapping[str, Any], Iterator[Page]]],
+        changes: DataChanges | None,
+        *,
+        last_of_several: bool,
+    ) -> dict[str, Any]:
+        from airflow_provider_optimove.clients.fetch_ahead import fetched_ahead
+        from airflow_provider_optimove.storage.row_writers import row_writer
+        from airflow_provider_optimove.storage.whole_file import whole_file
+        from airflow_provider_optimove.transfers.planned_files import format_of
+
+        file_format, compressed = format_of(file.path, self.file_format)
+        started = time.monotonic()
+        rows = pages = 0
+        with whole_file(file.path, self.object_storage_conn_id, overwrite=self.overwrite) as whole:
+            # Without a name and a time, equal rows make equal files.
+            gzip = GzipFile("", "wb", GZIP_LEVEL, whole, mtime=0) if compressed else nullcontext(whole)
+            with gzip as content:
+                writer = row_writer(content, file_format, layout)
+                for constants, page in fetched_ahead((constants, page) for constants, pages in calls for page in pages):
+                    writer.write(page.lines, constants)
+                    rows += page.rows
+                    pages += 1
+                writer.finish()
+            if changes is not None and (pages > 1 or last_of_several):
+                changes.check()
+        size = whole.tell()
+        self.log.info(
+            "%s: %s rows, %s bytes, %s pages, %s rows/s: %s",
+            *(self.function, f"{rows:,}", f"{size:,}", f"{pages:,}", f"{rows / (time.monotonic() - started):,.0f}"),
+            shown_path(file.path),
+        )
+        return {"path": file.path, "rows": rows, "bytes": size, "pages": pages}
+
+    def _declared(self) -> Function:
+        from airflow_provider_optimove.clients.optimove.arguments import find_function
+
+        for name, value, allowed in (
+            ("file_format", self.file_format, (None, "jsonl", "csv", "parquet")),
+            ("on_data_update", self.on_data_update, ("warn", "fail")),
+        ):
+            if value not in allowed:
+                raise self._not_valid(f"{name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
+        declared = find_function(self.function)
+        if declared.answer != "rows":
+            remedy = "OptimoveFunctionOperator" if declared.reads else "the operator of this function"
+            raise self._not_valid(f"function: {declared.name} returns no rows; use {remedy}")
+        return declared
+
+    def _layout(self, declared: Function, file: PlannedFile) -> FileLayout:
+        from airflow_provider_optimove.transfers.planned_files import format_of, layout_of
+
+        problems = []
+        if isinstance(self.columns, str) or not all(isinstance(name, str) for name in self.columns or ()):
+            problems.append(f"columns: expected a list of names, got {self.columns!r}")
+        if not isinstance(self.rename or {}, Mapping) or not all(
+            isinstance(name, str) for pair in (self.rename or {}).items() for name in pair
+        ):
+            problems.append(
+                f"rename: expected an object with names in the file by the fields' names, got {self.rename!r}"
+            )
+        if problems:
+            raise self._not_valid(*problems)
+        file_format, _ = format_of(file.path, self.file_format)
+        return layout_of(
+            declared,
+            file,
+            file_format,
+            columns=self.columns,
+            rename=self.rename,
+            attributes_as_fields=self.attributes_as_fields,
+        )
+
+    def _calls(self, declared: Function, file: PlannedFile) -> list[tuple[Mapping[str, Any], Iterator[Page]]]:
+        from airflow_provider_optimove.clients.optimove.paging import DEFAULT_PAGE
+
+        page_size = DEFAULT_PAGE if self.page_size is None else self.page_size
+        return [
+            (
+                {name: call.get(name) for name in file.constants},
+                self.hook.client.pages(declared.name, call, page_size=page_size),
+            )
+            for call in file.calls
+        ]
+
+    def _report_lineage(self, declared: Function, file: PlannedFile) -> None:
+        from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
+        collector: Any = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
+        server = urlsplit(self.hook.client.settings.http.base_url).netloc
+        try:
+            collector.add_input_asset(context=self.hook, uri=f"optimove://{server}/{declared.path}")
+            collector.add_output_asset(context=self.hook, uri=uri_of(file.path))
+        except ValueError as error:
+            # Providers of storages check what a URI looks like; the file is there all the same.
+            self.log.warning("%s: not reported as lineage: %s", shown_path(file.path), error)
+
+    def _not_valid(self, *problems: str) -> OptimoveInputError:
+        return OptimoveInputError("the arguments are not valid", function=self.function, problems=problems)
