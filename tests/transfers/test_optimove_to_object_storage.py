@@ -7,12 +7,14 @@ import gzip
 import io
 import json
 import logging
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_optimove.clients import http
 from airflow_provider_optimove.exceptions import (
@@ -204,6 +206,38 @@ def test_a_page_that_cannot_be_had_leaves_no_file(
     assert files_in(tmp_path) == (["rows.jsonl"] if there_before else [])
     if there_before:
         assert file.read_text() == '{"yesterday": 1}\n'
+
+
+def test_a_task_whose_time_ends_leaves_no_file(start: Start, tmp_path: Path) -> None:
+    sandbox = start(35)
+    sandbox.fail(EVERYBODY, delay=30, after=2)
+
+    def end(*_: object) -> None:
+        raise AirflowTaskTimeout("fake")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, 1.5)
+    try:
+        with pytest.raises(AirflowTaskTimeout, match="fake"):
+            transfer(function=EVERYBODY, path=str(tmp_path / "rows.jsonl"), page_size=10)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(sandbox.calls_of(EVERYBODY)) == 2
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("page", range(4))
+def test_a_token_that_expires_amid_the_read(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    sandbox = start(35)
+    fields = {**json.loads(sandbox.login_connection), "extra": {"rate_limit": "", "session_cache": "memory"}}
+    monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_DEFAULT", json.dumps(fields))
+    sandbox.fail(EVERYBODY, expired_token=True, after=page)
+    transfer(function=EVERYBODY, path=str(tmp_path / "rows.csv"), page_size=10)
+    assert [row["CustomerID"] for row in rows_of(tmp_path / "rows.csv")] == [f"C{number:07d}" for number in range(35)]
+    assert sandbox.logins == 2
 
 
 # Formats
