@@ -4,8 +4,10 @@
 AIRFLOW ?= 3.3.2
 # Where the virtual environments are made.
 VENVS ?= .
-# Arguments for pytest, e.g. ARGS="tests/hooks -k timeout", or for the benchmark, e.g. ARGS="--rounds 1".
+# Arguments for pytest, e.g. ARGS="tests/hooks -k timeout", or for the benchmarks, e.g. ARGS="--rounds 1".
 ARGS ?=
+# The benchmarks to run.
+BENCH ?= writes reads
 # Ports of `make airflow`.
 AIRFLOW_PORT ?= 8080
 SANDBOX_PORT ?= 8099
@@ -34,9 +36,11 @@ test: $(VENV)/.installed $(PUBLIC_CLIENT)/.installed ## the tests; AIRFLOW=2.11.
 	@echo "==> tests on Airflow $(AIRFLOW)"
 	@OPTIMOVE_PUBLIC_CLIENT_PYTHON="$$(cd "$(PUBLIC_CLIENT)/bin" && pwd)/python" $(VENV)/bin/python -m pytest $(ARGS)
 
-bench: $(VENV)/.installed ## the large writes beside the loop one would write and beside ready-made bodies
-	@echo "==> benchmark on Airflow $(AIRFLOW); some minutes"
-	@$(VENV)/bin/python tests/benchmarks/writes.py $(ARGS)
+bench: $(VENV)/.installed ## large writes and reads beside the loops one would write; BENCH=reads for one half
+	@for half in $(BENCH); do \
+		echo "==> benchmark of $$half on Airflow $(AIRFLOW); up to a quarter of an hour"; \
+		$(VENV)/bin/python -m tests.benchmarks.$$half $(ARGS) || exit 1; \
+	done
 
 demo: $(VENV)/.installed ## the daily DAG, end to end, against a local Optimove
 	@echo "==> demo on Airflow $(AIRFLOW)"
