@@ -226,8 +226,6 @@ class ParquetWriter:
         if not lines:
             return
         for stretch in self._shaper.stretches(lines, constants):
-            if self._rows + stretch.count > MOST_ROWS_OF_A_GROUP:
-                self._write_group()
             self._batches.append(_batch(self._shaper, stretch))
             self._rows += stretch.count
         if self._rows >= LEAST_ROWS_OF_A_GROUP:
@@ -346,7 +344,7 @@ def _array(shaper: Shaper, stretch: Stretch, column: Column, values: Sequence[An
 def _integer(value: Any) -> int:
     number = int(value) if isinstance(value, str) and INTEGER.fullmatch(value) else value
     # In this order, for a few digits with an exponent may be a number of gigabytes.
-    if isinstance(value, Decimal) and abs(value) <= LARGEST_INTEGER:
+    if isinstance(value, Decimal) and -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
         number = int(value)
         if number != value:
             raise ValueError

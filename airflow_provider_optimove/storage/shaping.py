@@ -319,7 +319,6 @@ class Shaper:
 
     def _merged(self, values: list[Any], name: str, others: list[Any], stretch: Stretch) -> list[Any]:
         """The values of a field, some of which are spelled as another one."""
-        values = values.copy()
         for position, (value, other) in enumerate(zip(values, others, strict=True)):
             if value is UNSET:
                 values[position] = other
@@ -331,7 +330,6 @@ class Shaper:
         """The values of the list field, a column each."""
         names = self._layout.list_names
         if set(map(type, values)) != {list} or set(map(len, values)) != {len(names)}:
-            values = values.copy()
             for position, value in enumerate(values):
                 parts = value.split(self._layout.list_delimiter) if isinstance(value, str) and value else value
                 if isinstance(parts, list) and len(parts) == len(names):
