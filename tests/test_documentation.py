@@ -368,10 +368,11 @@ def test_declaration_of_the_development_page_is_one() -> None:
 def test_rooms_of_the_development_page_exist() -> None:
     page = (ROOT / "docs" / "development.md").read_text()
     table = page.split("| Room |")[1].split("\n\n")[0]
-    for cell in re.findall(r"^\| (.*?) \|", table, re.MULTILINE):
-        folder = ROOT / "airflow_provider_optimove"
+    for cell in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE):
+        room = ROOT / "airflow_provider_optimove"
         for name in re.findall(r"`([\w/.]+)`", cell):
-            room = folder / name if "/" in name else folder / "clients" / "optimove" / name
+            # A name without a folder is in that of the one before.
+            room = ROOT / "airflow_provider_optimove" / name if "/" in name else room.parent / name
             assert room.exists(), name
 
 
