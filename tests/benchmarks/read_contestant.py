@@ -94,12 +94,21 @@ def loop_to_json_lines(read: Read) -> Run:
     return run
 
 
-def loop_to_gzip(read: Read) -> Run:
+def loop_to_gzip(read: Read, level: int = 9) -> Run:
+    """As hard as ``gzip.open`` compresses unasked."""
+
     def run() -> None:
-        with gzip.open(read.file, "wt") as file:
+        with gzip.open(read.file, "wt", level) as file:
             write_json_lines(file, chain.from_iterable(pages(read)))
 
     return run
+
+
+def loop_to_gzip_like_operator(read: Read) -> Run:
+    """As hard as the operator compresses."""
+    from airflow_provider_optimove.transfers.optimove_to_object_storage import GZIP_LEVEL
+
+    return loop_to_gzip(read, GZIP_LEVEL)
 
 
 def loop_with_dict_writer(read: Read) -> Run:
@@ -253,6 +262,7 @@ CONTESTANTS: dict[str, Callable[[Read], Run]] = {
     "download": download,
     "loop-to-json-lines": loop_to_json_lines,
     "loop-to-gzip": loop_to_gzip,
+    "loop-to-gzip-like-operator": loop_to_gzip_like_operator,
     "loop-with-dict-writer": loop_with_dict_writer,
     "loop-with-csv-writer": loop_with_csv_writer,
     "loop-to-parquet": loop_to_parquet,
