@@ -196,7 +196,7 @@ def main() -> None:
     )
     print("\n".join(table(found, rows)))
     print(
-        "CPU: seconds that the process itself worked, which a busy machine changes least."
+        "\nCPU: seconds that the process itself worked, which a busy machine changes least."
         "\nmemory: the most while it ran, over what the process had at rest. The operator checks every page, and its"
         "\nfile is on the disk when it ends; the others check nothing and leave that to the system."
     )
