@@ -1,9 +1,9 @@
 """Every morning: the customers of the campaigns that were executed yesterday, as files, a folder a day.
 
 Copy this file into your dags folder. It needs the connection ``optimove_default``, and writes below ``folder``, which
-may also be in a bucket (``s3://bucket/optimove``). To try it::
+may also be in a bucket (``s3://bucket/optimove``). To try it, or to read a day once more::
 
-    airflow dags test optimove_extract_customers
+    airflow dags test optimove_extract_customers --conf '{"date": "2026-11-20"}'
 
 The same calls, in three ways:
 
@@ -49,18 +49,23 @@ DAY_FOLDER = "{{ params.folder }}/date={{ ti.xcom_pull(task_ids='execution_date'
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2},
-    params={"folder": Param(f"{AIRFLOW_HOME}/optimove", type="string", description="Where the files go, or a bucket")},
+    params={
+        "folder": Param(f"{AIRFLOW_HOME}/optimove", type="string", description="Where the files go, or a bucket"),
+        "date": Param(None, type=["null", "string"], description="This day, YYYY-MM-DD, instead of yesterday"),
+    },
     tags=["optimove"],
     doc_md=__doc__,
 )
 def optimove_extract_customers() -> None:
     @task
     def execution_date() -> str:
-        """Yesterday: all of its campaigns were executed, whatever their hour."""
+        """The day before the run: all of its campaigns were executed, whatever their hour."""
         from airflow_provider_optimove.hooks.optimove import OptimoveHook
         from airflow_provider_optimove.sensors.target_date import run_date
 
-        return (run_date(get_current_context(), OptimoveHook().timezone) - timedelta(days=1)).isoformat()
+        context = get_current_context()
+        yesterday = (run_date(context, OptimoveHook().timezone) - timedelta(days=1)).isoformat()
+        return context["params"]["date"] or yesterday
 
     @task
     def executed_campaigns(date: str) -> list[dict[str, int]]:

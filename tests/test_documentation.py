@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import gzip
 import importlib.util
 import inspect
@@ -57,7 +58,7 @@ WRITING = (ROOT / "docs" / "writing.md").read_text()
 
 def test_every_kind_of_snippet_was_found() -> None:
     assert [len(kind) for kind in (DAGS, CONFTEST, TASKS, PLAIN)] == [1, 1, 2, 1]
-    assert len(python_of("docs/reading.md")) == 4
+    assert len(python_of("docs/reading.md")) == 5
     assert len(python_of("docs/writing.md")) == 3
 
 
@@ -105,11 +106,11 @@ def test_the_extracting_task_runs(
 def test_tasks_of_the_reading_page_run(
     optimove_sandbox: OptimoveSandbox, run_dag: Callable[[str], Any], tmp_path: Path
 ) -> None:
-    into_a_file, several, small, in_python = python_of("docs/reading.md")
+    into_a_file, several, which_day, small, in_python = python_of("docs/reading.md")
     hook = OptimoveHook()
     day = hook.client.get_last_data_update()
     campaigns = [int(campaign["CampaignID"]) for campaign in hook.client.get_executed_campaign_details(date=day)]
-    tasks = f"{into_a_file}\n{several}\n{small}".replace("s3://exports", str(tmp_path))
+    tasks = f"{into_a_file}\n{several}\n{which_day}\nyesterday()\n{small}".replace("s3://exports", str(tmp_path))
     tasks = tasks.replace("2026-11-20", day.isoformat()).replace("{{ params.campaign_id }}", str(campaigns[0]))
     run = run_dag(dag_of(tasks))
     assert set(run.states.values()) == {"success"}
@@ -119,7 +120,11 @@ def test_tasks_of_the_reading_page_run(
     assert run.xcom("one_file")["rows"] == sum(map(len, rows.values()))
     assert [file["rows"] for file in run.xcom("a_file_each")] == list(map(len, rows.values()))
     assert run.xcom("a_task_each", map_index=0)["path"] == f"{tmp_path}/campaign={campaigns[0]}/sends.csv"
+    assert (
+        run.xcom("yesterday") == (datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=1)).isoformat()
+    )
     assert run.xcom("details") == hook.call("GetCampaignDetails", CampaignID=campaigns[0])
+    assert run.xcom("duration") == run.xcom("details")["Duration"]
     names: dict[str, Any] = {}
     exec(in_python, names)
     assert sum(names["countries"].values()) == len(hook.call("GetCurrentlyTargetedCustomers"))

@@ -14,11 +14,12 @@ import re
 import ssl
 import time
 import weakref
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 import requests
@@ -80,12 +81,46 @@ class HttpRequest:
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What came back."""
+    """What came back.
+
+    :param status: HTTP status.
+    :param reason: its words.
+    :param headers: of the answer.
+    :param body: all of it; empty where a :class:`BodyReader` made something of it.
+    :param content: what a :class:`BodyReader` made of the body.
+    :param checksum: of the whole body; equal bodies have equal ones.
+    """
 
     status: int
     reason: str
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    content: Any = field(default=None, repr=False)
+    checksum: int = 0
+
+
+class BodyReader(Protocol):
+    """Reads the body of a 200 as it arrives, so that it is never in memory as a whole."""
+
+    def read(self, piece: bytes, /) -> None:
+        """Take the next bytes."""
+        ...
+
+    def end(self) -> tuple[bytes, Any]:
+        """The body and None, or nothing and what was made of the body."""
+        ...
+
+
+class _WholeBody:
+    """Makes nothing of a body."""
+
+    def __init__(self) -> None:
+        # Joined once: a body that grows is copied again and again.
+        self._pieces: list[bytes] = []
+        self.read = self._pieces.append
+
+    def end(self) -> tuple[bytes, Any]:
+        return b"".join(self._pieces), None
 
 
 @dataclass(frozen=True)
@@ -202,6 +237,7 @@ class HttpClient:
         auth: AuthBase | None,
         deadline: float,
         gate: Callable[[float], AbstractContextManager[None]] = lambda deadline: nullcontext(),
+        body_reader: Callable[[], BodyReader] | None = None,
     ) -> T:
         """Send a request until the judge is satisfied.
 
@@ -211,12 +247,13 @@ class HttpClient:
         :param auth: adds the credentials to each attempt.
         :param deadline: end of the call on the monotonic clock.
         :param gate: the rate limit each attempt passes.
+        :param body_reader: makes what reads the body of each attempt's 200; None: the body is left as it is.
         :returns: what the judge returned.
         """
         attempts = self.settings.retry_limit + 1
         for attempt in range(1, attempts + 1):
             with gate(min(deadline, time.monotonic() + self.settings.longest_wait)):
-                outcome = self._send(request, auth, deadline)
+                outcome = self._send(request, auth, deadline, body_reader or _WholeBody)
             try:
                 return judge(outcome)
             except TryAgain as again:
@@ -236,7 +273,13 @@ class HttpClient:
                 time.sleep(delay)
         raise AssertionError("the last attempt returns or raises")
 
-    def _send(self, request: HttpRequest, auth: AuthBase | None, deadline: float) -> HttpAnswer | ConnectionFailure:
+    def _send(
+        self,
+        request: HttpRequest,
+        auth: AuthBase | None,
+        deadline: float,
+        body_reader: Callable[[], BodyReader],
+    ) -> HttpAnswer | ConnectionFailure:
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             return ConnectionFailure("the time that a call may take is over", sent=False, passing=False)
@@ -263,24 +306,28 @@ class HttpClient:
             outcome = self._failure(error)
         else:
             with response:
-                outcome = self._read(response, deadline)
+                reader = body_reader() if response.status_code == 200 else _WholeBody()
+                outcome = self._read(response, deadline, reader)
         took = time.monotonic() - started
         shown = outcome.message if isinstance(outcome, ConnectionFailure) else f"HTTP {outcome.status}"
         log.debug("%s %s: %s, %.3f s", request.verb, self.redact(request.path), shown, took)
         return outcome
 
-    def _read(self, response: requests.Response, deadline: float) -> HttpAnswer | ConnectionFailure:
-        # Joined once: a body that grows is copied again and again.
-        pieces: list[bytes] = []
+    def _read(self, response: requests.Response, deadline: float, reader: BodyReader) -> HttpAnswer | ConnectionFailure:
+        checksum = length = 0
         # Not iter_content: it waits for a whole chunk, for hours when the server dribbles.
         try:
             while piece := response.raw.read1(CHUNK, decode_content=True):
-                pieces.append(piece)
+                reader.read(piece)
+                checksum = zlib.crc32(piece, checksum)
+                length += len(piece)
                 if time.monotonic() > deadline:
                     return ConnectionFailure("the answer took longer than a call may take", sent=True)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             return ConnectionFailure(f"the answer broke off: {self.redact(_root_cause(error))}", sent=True)
-        return HttpAnswer(response.status_code, response.reason or "", response.headers, b"".join(pieces))
+        body, content = reader.end()
+        status, reason = response.status_code, response.reason or ""
+        return HttpAnswer(status, reason, response.headers, body, content, checksum=hash((checksum, length)))
 
     def _failure(self, error: Exception) -> ConnectionFailure:
         """What it means that no answer began. Where in doubt, the request has arrived."""
@@ -401,6 +448,7 @@ def _root_cause(error: BaseException) -> str:
 
 
 __all__ = [
+    "BodyReader",
     "ConnectionFailure",
     "HttpAnswer",
     "HttpClient",

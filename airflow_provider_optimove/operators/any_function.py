@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -73,13 +73,14 @@ class OptimoveFunctionOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         """Check the arguments and call the function."""
         from airflow_provider_optimove.clients.optimove.arguments import bind, find_function
+        from airflow_provider_optimove.hooks.rendered_values import text_problems
         from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
 
         with permanent_errors_end_the_task():
             declared = find_function(self.function)
             if not declared.reads:
                 raise OptimoveInputError(_instead_of_writing(declared.name), function=declared.name)
-            if problems := list(_texts_in_place_of_values(declared, self.parameters)):
+            if problems := list(text_problems(declared, self.parameters)):
                 raise OptimoveInputError("the arguments are not valid", function=declared.name, problems=problems)
             bound = bind(declared, self.parameters)
             calls_before = self.hook.client.calls_made
@@ -124,24 +125,6 @@ def _instead_of_writing(name: str) -> str:
     operator = next(operators, None)
     instead = "call it with OptimoveHook" if operator is None else f"use {operator.__name__}"
     return f"writes, and this operator only reads; {instead}"
-
-
-def _texts_in_place_of_values(declared: Function, parameters: Any) -> Iterator[str]:
-    """Problems with what a template made text of."""
-    from airflow_provider_optimove.clients.optimove.functions.types import Joined
-
-    told = (
-        "got text. Pass the upstream task's output, or set render_template_as_native_obj=True on the DAG, so that a"
-        " template gives the"
-    )
-    if isinstance(parameters, str):
-        yield f"parameters: expected an object with values by name, {told} object itself"
-    if isinstance(parameters, Mapping):
-        lists = {p.name.lower(): p.name for p in declared.parameters.values() if isinstance(p.format, Joined)}
-        for written, value in parameters.items():
-            name = lists.get(str(written).replace("_", "").lower())
-            if name and isinstance(value, str) and value.lstrip()[:1] in ("[", "("):
-                yield f"{name}: expected a list, {told} list itself"
 
 
 def _size_of(answer: Any) -> str:

@@ -289,6 +289,7 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         return RowChecker(shape)
 
     def _source(self) -> Iterable[Stretch]:
+        from airflow_provider_optimove.hooks.rendered_values import got_text
         from airflow_provider_optimove.storage.row_files import ENDINGS, RowFile, is_path
 
         field = self.rows_field()
@@ -299,10 +300,7 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
             return RowList(value)
         if path is not None and path.lstrip()[:1] in ("[", "{", "("):
-            raise self.not_valid(
-                f"{field}: expected a list of rows, got text. Pass the upstream task's output, or set"
-                " render_template_as_native_obj=True on the DAG, so that a template gives the list itself"
-            )
+            raise self.not_valid(f"{field}: expected a list of rows, {got_text('list')}")
         if path is not None:
             raise self.not_valid(
                 f"{field}: expected a list of rows or a path that ends in {', '.join(ENDINGS)}, got"

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Secrets may hold "/", so credentials do not end where Airflow's reading of the URI has them end.
 CREDENTIALS = re.compile(r"(?<=://)[^/:]*:(?!\d+/).*@")
+# Airflow puts the name of a connection in front of the host.
+FILE_URI = re.compile(r"(?i)file:(//([^/@]*@)?(?P<host>[^/]*))?(?P<path>/.*|(?<=//).+)")
 USER_INFO = re.compile(rf"{CREDENTIALS.pattern}|(?<=://)[^/]*@")
 
 
@@ -29,10 +31,16 @@ def text_of_path(value: Any) -> str | None:
 
 
 def location_of(path: str) -> str:
-    """A path in the one form that tells whether two are the same: the real one, or a URI."""
-    local = path.removeprefix("file://")
+    """A path in the one form that tells whether two are the same: the real one, or a URI.
+
+    :raises OptimoveInputError: the path names a file of another machine.
+    """
+    if of_file := FILE_URI.match(path):
+        if (of_file["host"] or "").lower() not in ("", "localhost"):
+            raise OptimoveInputError(f"{shown_path(path)}: a file: address leads to this machine only")
+        path = of_file["path"]
     # Absolute also because Airflow 2.11 takes a relative path for one below the root.
-    return local if "://" in local else os.path.realpath(os.path.expanduser(local))
+    return path if "://" in path else os.path.realpath(os.path.expanduser(path))
 
 
 def uri_of(path: str) -> str:

@@ -38,7 +38,7 @@ TO_BE_QUOTED = re.compile(f"[{QUOTED_MARKS}]")
 INTEGER = re.compile("0|-?[1-9][0-9]{0,18}")
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 LARGEST_INTEGER = 2**63 - 1
-TRUTH = {"true": True, "false": False}
+TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 _json = msgspec.json.Encoder(decimal_format="number")
 
@@ -195,6 +195,8 @@ def _texts(values: Sequence[Any], no_value: str | None) -> Sequence[Any]:
     kinds = set(map(type, values))
     if kinds <= {str}:
         return values
+    if kinds <= NO_VALUE:
+        return [no_value] * len(values)
     if kinds <= {str} | NO_VALUE:
         return [no_value if value is None or value is UNSET else value for value in values]
     return [value if isinstance(value, str) else _json_text(value, no_value) for value in values]
@@ -212,8 +214,8 @@ class ParquetWriter:
             import pyarrow.parquet  # noqa: F401
         except ImportError:
             raise OptimoveInputError(
-                "Parquet files are written with pyarrow, which is not installed:"
-                " install airflow-provider-optimove[parquet]"
+                "Parquet files are written with pyarrow, which is not installed: install pyarrow, or"
+                " airflow-provider-optimove[parquet]"
             ) from None
         self._file = file
         self._shaper = Shaper(layout, fixed=True)
@@ -333,7 +335,8 @@ def _array(shaper: Shaper, stretch: Stretch, column: Column, values: Sequence[An
             pass
     cells: list[Any] = [None] * stretch.count
     for position, value in enumerate(values):
-        if value is not None:
+        # Some write an empty text for what is not there.
+        if value is not None and value != "":
             try:
                 cells[position] = fitted(value)
             except (ValueError, TypeError, OverflowError):
@@ -363,11 +366,11 @@ def _number(value: Any) -> float:
 
 
 def _boolean(value: Any) -> bool:
-    if isinstance(value, str) and value.lower() in TRUTH:
-        return TRUTH[value.lower()]
-    if not isinstance(value, bool):
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() not in TRUTH:
         raise ValueError
-    return value
+    return TRUTH[str(value).lower()]
 
 
 def _date(value: Any) -> date:

@@ -24,7 +24,7 @@ Kind = Literal["text", "integer", "number", "boolean", "date", "time", "json"]
 OTHER_FIELDS = "OtherFields"
 
 # Measured: larger stretches are slower. And an odd row slows down no more than its stretch.
-STRETCH_BYTES = 64 * 1024
+STRETCH_BYTES = 128 * 1024
 # A struct has room for each of its fields in each row; names that are data would make it large.
 MOST_STRUCT_FIELDS = 200
 # Such names of fields msgspec does not allow.
@@ -234,7 +234,8 @@ class Shaper:
 
         :param lines: JSON Lines, at least one.
         :param constants: what the rows have in common.
-        :raises OptimoveInputError: a value has no place in the columns that were chosen.
+        :raises OptimoveInputError: a value has no place in the columns that were chosen, or no row of the first page
+            has one of them.
         """
         if not self._rows:
             self._begin(lines)
@@ -279,9 +280,11 @@ class Shaper:
         for some in _stretches(lines):
             for name in self._decoder.columns(some):
                 seen.setdefault(name.lower(), name)
-        for column in undocumented:
-            if column.field.lower() not in seen:
-                log.warning("No row of the first page has the column %s, and it is not documented.", column.field)
+        if missing := [column.field for column in undocumented if column.field.lower() not in seen]:
+            raise OptimoveInputError(
+                "the columns of the file are not valid",
+                problems=[f"{name} is no documented field, and no row of the first page has it" for name in missing],
+            )
         if self._keeps_all:
             taken = self._known.union(column.name.lower() for column in self.columns)
             self.columns[-1:-1] = [Column(name, name, "text") for lower, name in seen.items() if lower not in taken]

@@ -106,7 +106,11 @@ class _LocalFile:
         _remove_leftovers(folder, name)
         while True:
             self._aside = f"{folder}/{_name_aside(name)}"
-            self.file = os.fdopen(os.open(self._aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), "wb")
+            try:
+                self.file = os.fdopen(os.open(self._aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), "wb")
+            except OSError as error:
+                # Of the file that somebody asked for, not of this one.
+                raise OSError(error.errno, error.strerror, shown) from None
             with suppress(OSError):
                 fcntl.flock(self.file, fcntl.LOCK_EX)
             # Before it was locked, another writer may have taken it for a leftover.

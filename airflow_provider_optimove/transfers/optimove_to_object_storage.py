@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 from gzip import GzipFile
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,8 +13,8 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_optimove.exceptions import OptimoveInputError
-from airflow_provider_optimove.storage.paths import shown_path, text_of_path, uri_of
+from airflow_provider_optimove.exceptions import OptimoveError, OptimoveInputError
+from airflow_provider_optimove.storage.paths import location_of, shown_path, text_of_path, uri_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -25,19 +26,39 @@ if TYPE_CHECKING:
     from airflow_provider_optimove.transfers.data_changes import DataChanges
     from airflow_provider_optimove.transfers.planned_files import FileFormat, PlannedFile
 
+LISTENERS = "GetRegisteredEventListeners"
 # Measured: higher levels take more time than a page takes to arrive.
 GZIP_LEVEL = 3
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call: how a log and an error name it among several, what all of its rows share, and its pages to come."""
+
+    shown: str
+    constants: Mapping[str, Any]
+    pages: Iterator[Page]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What goes into one file."""
+
+    file: PlannedFile
+    layout: FileLayout
+    calls: Sequence[_Call]
 
 
 class OptimoveToObjectStorageOperator(BaseOperator):
     """Read all rows of a function into a file: JSON Lines, CSV or Parquet; JSON Lines and CSV also compressed.
 
     Nothing is cut off: a function that pages is read to its end, the next page while the last one is written. A file
-    appears under its name only when it is complete; a task that fails leaves what was there before. In memory are two
+    appears under its name only when it is complete; a task that fails leaves what was there before. Memory holds a few
     pages, whatever the number of rows.
 
-    JSON Lines hold the rows as Optimove sends them. In CSV and Parquet each field is a column, each customer attribute
-    is a column of its name, nested values are JSON in their cell, and ``OtherFields`` holds as JSON what has no column.
+    JSON Lines hold the rows as Optimove sends them, but for white space. In CSV and Parquet each field is a column,
+    each customer attribute is a column of its name, nested values are JSON in their cell, and ``OtherFields`` holds as
+    JSON what has no column.
 
     Several calls can be one task: with ``parameters`` as a list, each call's rows go into a file of its own where the
     path names an argument in braces (``customers-{CampaignID}.csv``), and otherwise all into one, with the arguments
@@ -49,8 +70,8 @@ class OptimoveToObjectStorageOperator(BaseOperator):
     :param parameters: the arguments of the call by Optimove's names, in any letter case; or a list of such.
     :param file_format: ``jsonl``, ``csv`` or ``parquet``; None: as the path ends.
     :param page_size: rows a call, 1 to 200,000; None: 50,000.
-    :param columns: the only fields to keep, in this order: fields of the rows, customer attributes, arguments, or
-        ``OtherFields``; None: all.
+    :param columns: the only fields to keep, in this order: fields of the rows, customer attributes, arguments of the
+        call, or ``OtherFields``; None: all.
     :param rename: names in the file, by the fields' own names.
     :param attributes_as_fields: whether each customer attribute is a field of its name, instead of all being one list;
         None: in CSV and Parquet, and where ``columns`` or ``rename`` name one.
@@ -100,6 +121,12 @@ class OptimoveToObjectStorageOperator(BaseOperator):
         self.on_data_update = on_data_update
         self.object_storage_conn_id = object_storage_conn_id
         self.optimove_conn_id = optimove_conn_id
+        for name, value, allowed in (
+            ("file_format", file_format, (None, "jsonl", "csv", "parquet")),
+            ("on_data_update", on_data_update, ("warn", "fail")),
+        ):
+            if value not in allowed:
+                raise self._not_valid(f"{name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
 
     @cached_property
     def hook(self) -> OptimoveHook:
@@ -119,10 +146,11 @@ class OptimoveToObjectStorageOperator(BaseOperator):
             sums = {name: sum(result[name] for result in results) for name in ("rows", "bytes", "pages")}
             add_to_asset_events(context, self.outlets, sums)
         several = has_placeholder(str(self.path)) and not isinstance(self.parameters, Mapping)
+        if several:
+            self.log.info("%s: files: %s, rows: %s", self.function, f"{len(results):,}", f"{sums['rows']:,}")
         return results if several else results[0]
 
     def _transfer(self) -> list[dict[str, Any]]:
-        from airflow_provider_optimove.storage.paths import storage_path
         from airflow_provider_optimove.transfers.data_changes import DataChanges
         from airflow_provider_optimove.transfers.planned_files import planned_files
 
@@ -132,71 +160,102 @@ class OptimoveToObjectStorageOperator(BaseOperator):
             raise self._not_valid(f"path: expected the path of a file, got {type(self.path).__name__}")
         planned = planned_files(declared, self.parameters, path)
         # The arguments of all calls are checked before the first is made.
-        files = [(file, self._layout(declared, file), self._calls(declared, file)) for file in planned]
+        reads = list(self._reads(declared, planned))
         if not self.overwrite:
-            there = [file.path for file in planned if storage_path(file.path, self.object_storage_conn_id).exists()]
-            if there:
-                raise self._not_valid(*(f"path: {shown_path(path)} exists, and overwrite is false" for path in there))
-        changes = (
-            DataChanges(self.hook.client, fail=self.on_data_update == "fail") if declared.paged and files else None
-        )
-        results = []
-        for number, (file, layout, calls) in enumerate(files, start=1):
-            last_of_several = number == len(files) > 1
-            results.append(self._write(file, layout, calls, changes, last_of_several=last_of_several))
-            self._report_lineage(declared, file)
+            self._check_that_none_exists(planned)
+        changes = None
+        if declared.paged and reads:
+            changes = DataChanges(self.hook.client, declared.name, fail=self.on_data_update == "fail")
+        results: list[dict[str, Any]] = []
+        for read in reads:
+            results.append(self._write(read, changes, written=len(results), is_last=read is reads[-1]))
+            self._report_lineage(declared, read.file)
         return results
 
-    def _write(
-        self,
-        file: PlannedFile,
-        layout: FileLayout,
-        calls: Iterable[tuple[Mapping[str, Any], Iterator[Page]]],
-        changes: DataChanges | None,
-        *,
-        last_of_several: bool,
-    ) -> dict[str, Any]:
+    def _write(self, read: _Read, changes: DataChanges | None, *, written: int, is_last: bool) -> dict[str, Any]:
         from airflow_provider_optimove.clients.fetch_ahead import fetched_ahead
         from airflow_provider_optimove.storage.row_writers import row_writer
         from airflow_provider_optimove.storage.whole_file import whole_file
         from airflow_provider_optimove.transfers.planned_files import format_of
 
-        file_format, compressed = format_of(file.path, self.file_format)
+        path = read.file.path
+        file_format, compressed = format_of(path, self.file_format)
+        in_columns = file_format != "jsonl" or read.layout.shapes
         started = time.monotonic()
         rows = pages = 0
-        with whole_file(file.path, self.object_storage_conn_id, overwrite=self.overwrite) as whole:
+        with whole_file(path, self.object_storage_conn_id, overwrite=self.overwrite) as whole:
             # Without a name and a time, equal rows make equal files.
             gzip = GzipFile("", "wb", GZIP_LEVEL, whole, mtime=0) if compressed else nullcontext(whole)
             with gzip as content:
-                writer = row_writer(content, file_format, layout)
-                for constants, page in fetched_ahead((constants, page) for constants, pages in calls for page in pages):
-                    writer.write(page.lines, constants)
+                writer = row_writer(content, file_format, read.layout)
+                for constants, page in fetched_ahead(self._pages(read.calls)):
+                    # The first page decides on columns, so that it must not be cut. Other lines are best not copied.
+                    for lines in (page.lines,) if in_columns else page.pieces:
+                        writer.write(lines, constants)
                     rows += page.rows
                     pages += 1
+                    # Not to be held while the next one arrives.
+                    del page
                 writer.finish()
-            if changes is not None and (pages > 1 or last_of_several):
-                changes.check()
+            if changes is not None and (pages > 1 or (is_last and written)):
+                changes.check(shown_path(path), written)
         size = whole.tell()
         self.log.info(
-            "%s: %s rows, %s bytes, %s pages, %s rows/s: %s",
-            *(self.function, f"{rows:,}", f"{size:,}", f"{pages:,}", f"{rows / (time.monotonic() - started):,.0f}"),
-            shown_path(file.path),
+            "%s: %s rows, %s bytes, %s page%s, %s rows/s: %s",
+            *(self.function, f"{rows:,}", f"{size:,}", f"{pages:,}", "s" * (pages != 1)),
+            *(f"{rows / (time.monotonic() - started):,.0f}", shown_path(path)),
         )
-        return {"path": file.path, "rows": rows, "bytes": size, "pages": pages}
+        return {"path": location_of(path), "rows": rows, "bytes": size, "pages": pages}
+
+    def _reads(self, declared: Function, planned: Sequence[PlannedFile]) -> Iterator[_Read]:
+        from airflow_provider_optimove.clients.optimove.paging import DEFAULT_PAGE
+        from airflow_provider_optimove.transfers.planned_files import shown_call
+
+        page_size = DEFAULT_PAGE if self.page_size is None else self.page_size
+        count = sum(len(file.calls) for file in planned)
+        number = 0
+        for file in planned:
+            layout = self._layout(declared, file)
+            calls = []
+            for arguments in file.calls:
+                number += 1
+                shown = f"call {number:,} of {count:,} ({shown_call(declared, arguments)})" if count > 1 else ""
+                constants = {column: arguments.get(file.arguments[column]) for column in layout.constants}
+                pages = self.hook.client.pages(declared.name, arguments, page_size=page_size)
+                calls.append(_Call(shown, constants, pages))
+            yield _Read(file, layout, calls)
+
+    def _pages(self, calls: Sequence[_Call]) -> Iterator[tuple[Mapping[str, Any], Page]]:
+        """The pages of one call after the other, each with what is the same in all of its rows."""
+        for call in calls:
+            if call.shown:
+                self.log.info("%s: %s", self.function, call.shown)
+            try:
+                for page in call.pages:
+                    yield call.constants, page
+                    del page
+            except OptimoveError as error:
+                if call.shown:
+                    error.add(call.shown)
+                raise
+
+    def _check_that_none_exists(self, planned: Sequence[PlannedFile]) -> None:
+        from airflow_provider_optimove.storage.paths import storage_path
+
+        told = "exists, and overwrite is false; an earlier try of this task may have written it"
+        there = [file.path for file in planned if storage_path(file.path, self.object_storage_conn_id).exists()]
+        if there:
+            raise self._not_valid(*(f"path: {shown_path(path)} {told}" for path in there))
 
     def _declared(self) -> Function:
         from airflow_provider_optimove.clients.optimove.arguments import find_function
 
-        for name, value, allowed in (
-            ("file_format", self.file_format, (None, "jsonl", "csv", "parquet")),
-            ("on_data_update", self.on_data_update, ("warn", "fail")),
-        ):
-            if value not in allowed:
-                raise self._not_valid(f"{name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
         declared = find_function(self.function)
         if declared.answer != "rows":
             remedy = "OptimoveFunctionOperator" if declared.reads else "the operator of this function"
             raise self._not_valid(f"function: {declared.name} returns no rows; use {remedy}")
+        if declared.name == LISTENERS:
+            raise self._not_valid(f"function: the URLs of {LISTENERS} hold secrets; use OptimoveFunctionOperator")
         return declared
 
     def _layout(self, declared: Function, file: PlannedFile) -> FileLayout:
@@ -222,18 +281,6 @@ class OptimoveToObjectStorageOperator(BaseOperator):
             rename=self.rename,
             attributes_as_fields=self.attributes_as_fields,
         )
-
-    def _calls(self, declared: Function, file: PlannedFile) -> list[tuple[Mapping[str, Any], Iterator[Page]]]:
-        from airflow_provider_optimove.clients.optimove.paging import DEFAULT_PAGE
-
-        page_size = DEFAULT_PAGE if self.page_size is None else self.page_size
-        return [
-            (
-                {name: call.get(name) for name in file.constants},
-                self.hook.client.pages(declared.name, call, page_size=page_size),
-            )
-            for call in file.calls
-        ]
 
     def _report_lineage(self, declared: Function, file: PlannedFile) -> None:
         from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector

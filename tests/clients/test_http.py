@@ -105,7 +105,114 @@ def test_bodies_in_every_transfer_form(serve: LocalServers) -> None:
     ):
         answer = outcome_of(serve(reply).url)
         assert isinstance(answer, HttpAnswer)
-        assert answer.body == LONG
+        assert (answer.body, answer.content) == (LONG, None)
+
+
+def test_equal_bodies_have_equal_checksums_however_they_were_cut(serve: LocalServers) -> None:
+    packed = gzip.compress(LONG)
+    replies = [
+        serve.answering(body=LONG),
+        serve.answering(203, LONG),
+        serve.answering(body=packed, Content_Encoding="gzip"),
+        serve.chunked(LONG[:1], LONG[1:70_000], LONG[70_000:]),
+        serve.chunked(packed[:10], packed[10:], Content_Encoding="gzip"),
+    ]
+    answers = [outcome_of(serve(reply).url) for reply in replies]
+    answers += [read_by(Reader, serve(reply).url) for reply in replies]
+    checksums = {answer.checksum for answer in answers if isinstance(answer, HttpAnswer)}
+    assert (len(answers), len(checksums)) == (10, 1)
+
+
+def test_other_bodies_have_other_checksums(serve: LocalServers) -> None:
+    bodies = [b"", b"[]", b"[] ", b" []", b"][", LONG, LONG[:-1], LONG + b"\n", LONG[:-2] + b" ]", b"0", b"\x00"]
+    # The last has the CRC-32 of no bytes at all.
+    bodies += [b"\xff\xff\xff\xff", b"\x00\x00", b"\x9d\x0a\xd9\x6d"]
+    answers = [outcome_of(serve(serve.answering(body=body)).url) for body in bodies]
+    checksums = {answer.checksum for answer in answers if isinstance(answer, HttpAnswer)}
+    assert len(checksums) == len(bodies)
+
+
+class Reader:
+    """Keeps what it is given, and says what it made of it."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def read(self, piece: bytes) -> None:
+        self.pieces.append(piece)
+
+    def end(self) -> tuple[bytes, Any]:
+        return b"", b"".join(self.pieces)
+
+
+def read_by(reader: Any, base_url: str, judge: Any = lambda outcome: outcome, **settings: Any) -> Any:
+    client = HttpClient(HttpSettings(base_url, **settings), Redactor(()))
+    with contextlib.closing(client):
+        return client.exchange(GET, judge, name="Name", auth=None, deadline=client.deadline(), body_reader=reader)
+
+
+class Readers:
+    """Makes readers, and knows them all."""
+
+    def __init__(self) -> None:
+        self.made: list[Reader] = []
+
+    def __call__(self) -> Reader:
+        self.made.append(Reader())
+        return self.made[-1]
+
+
+def test_a_reader_gets_a_body_as_it_arrives(serve: LocalServers) -> None:
+    packed = gzip.compress(LONG)
+    for reply in (
+        serve.answering(body=LONG),
+        serve.chunked(LONG[:10], LONG[10:70_000], LONG[70_000:]),
+        serve.chunked(packed[:10], packed[10:], Content_Encoding="gzip"),
+    ):
+        readers = Readers()
+        answer = read_by(readers, serve(reply).url)
+        (reader,) = readers.made
+        assert (answer.status, answer.body, answer.content) == (200, b"", LONG)
+        assert len(reader.pieces) > 1
+        assert "CustomerID" not in repr(answer)
+
+
+def test_a_reader_may_leave_a_body_as_it_is(serve: LocalServers) -> None:
+    class Undecided(Reader):
+        def end(self) -> tuple[bytes, Any]:
+            return b"".join(self.pieces), None
+
+    answer = read_by(Undecided, serve(serve.answering(body=LONG)).url)
+    assert (answer.body, answer.content) == (LONG, None)
+
+
+@pytest.mark.parametrize("status", [201, 202, 203, 206, 302, 400, 404, 500])
+def test_only_a_200_is_read_as_it_arrives(serve: LocalServers, status: int) -> None:
+    readers = Readers()
+    answer = read_by(readers, serve(serve.answering(status, LONG)).url)
+    assert (answer.status, answer.body, answer.content) == (status, LONG, None)
+    assert readers.made == []
+
+
+def test_every_attempt_has_a_reader_of_its_own(serve: LocalServers, clock: Clock) -> None:
+    server = serve(
+        serve.truncated(b"the first", 100),
+        serve.answering(500, b"the second"),
+        serve.chunked(b"the ", b"third", whole=False),
+        serve.reset,
+        serve.answering(body=b"the last"),
+    )
+    readers = Readers()
+
+    def judge(outcome: Outcome) -> HttpAnswer:
+        if isinstance(outcome, ConnectionFailure) or outcome.status != 200:
+            raise TryAgain(Passing("failed"))
+        return outcome
+
+    answer = read_by(readers, server.url, judge, retry_limit=4)
+    assert (answer.body, answer.content) == (b"", b"the last")
+    assert [b"".join(reader.pieces) for reader in readers.made] == [b"the first", b"the third", b"the last"]
+    assert len(server.received) == 5
 
 
 @pytest.mark.parametrize("form", ["length", "chunks", "gzip", "empty", "error"])

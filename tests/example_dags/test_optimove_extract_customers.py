@@ -56,6 +56,14 @@ def test_it_runs_end_to_end(
     assert not list(tmp_path.rglob("*.partial"))
 
 
+def test_another_day(optimove_sandbox: OptimoveSandbox, run_dag: Callable[..., Any], tmp_path: Path) -> None:
+    day = (datetime.datetime.now(datetime.UTC).date() - datetime.timedelta(days=3)).isoformat()
+    assert run_dag(SOURCE, {"folder": str(tmp_path), "date": day}).state == "success"
+    (call,) = optimove_sandbox.calls_of("GetExecutedCampaignDetails")
+    assert call.query["Date"] == day
+    assert [path.name for path in tmp_path.iterdir()] == [f"date={day}"]
+
+
 def test_a_file_that_lost_rows_is_noticed(
     optimove_sandbox: OptimoveSandbox, run_dag: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -290,6 +290,15 @@ def test_a_half_encoded_url_shows_nothing_of_its_query(optimove_sandbox: Optimov
         ]
 
 
+@pytest.mark.parametrize("form", ['"{}"', '{{"message": "{}"}}', '{{"ListenerURL": "{}"}}', '[["{}"]]', "{}"])
+def test_listeners_in_another_form_are_not_shown(optimove_sandbox: OptimoveSandbox, form: str) -> None:
+    url = f"https://host/path?token={FOREIGN}"
+    optimove_sandbox.fail("GetRegisteredEventListeners", body=form.format(url))
+    with pytest.raises(exceptions.OptimoveResponseError, match="expected an array of rows") as caught:
+        read("GetRegisteredEventListeners")
+    assert FOREIGN not in f"{caught.value!r} {caught.value} {caught.value.__dict__}"
+
+
 def test_urls_of_other_functions_are_left_alone(optimove_sandbox: OptimoveSandbox) -> None:
     row = {"PromoCode": "P1", "PromotionName": "https://host/?x=1", "ImageURL": "https://host/?size=5"}
     optimove_sandbox.fail("GetPromotions", body=json.dumps([row]))

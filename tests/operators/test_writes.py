@@ -931,7 +931,7 @@ def test_an_error_after_the_last_batch_sends_nothing_again(
 ) -> None:
     task = metrics(20, batch_size=5)
     with monkeypatch.context() as patch:
-        patch.setattr(OptimoveUpdateCampaignMetricsOperator, "_tell_the_assets", lambda *_: die())
+        patch.setattr("airflow_provider_optimove.hooks.asset_events.add_to_asset_events", lambda *_: die())
         task.dies()
     assert task.run()["resumed_rows"] == 20
     assert arrived(optimove_sandbox, task) == once(20)

@@ -284,24 +284,48 @@ class TestColumns:
             ["6", ""],
         ]
 
-    def test_only_the_chosen_columns(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_only_the_chosen_columns(self) -> None:
         layout = FileLayout(
             FIELDS,
             list_field="CustomerAttributes",
             list_names=("Alias", "Country"),
             constants={"CampaignID": "integer"},
-            columns=("country", "Missing", "campaignid", "new", "ActionID"),
+            columns=("country", "Day", "campaignid", "new", "ActionID"),
             rename={"NEW": "Newest"},
         )
         page = b'{"CustomerID":"C1","ActionID":3,"New":4,"Unwanted":5,"actionid":6,"CustomerAttributes":["A","TR"]}'
         assert as_table(written("csv", layout, (page, {"CampaignID": 221}), (b'{"Late":1}', {"CampaignID": 222}))) == [
-            ["Country", "Missing", "CampaignID", "Newest", "ActionID"],
+            ["Country", "Day", "CampaignID", "Newest", "ActionID"],
             ["TR", "", "221", "4", "3"],
             ["", "", "222", "", ""],
         ]
-        assert [record.getMessage() for record in caplog.records] == [
-            "No row of the first page has the column Missing, and it is not documented."
-        ]
+
+    @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
+    def test_a_chosen_column_that_nothing_has(self, file_format: FileFormat) -> None:
+        layout = FileLayout(FIELDS, columns=("Missing", "CustomerID", "New", "Gone"))
+        with pytest.raises(OptimoveInputError) as raised:
+            written(file_format, layout, b"", b'{"CustomerID":"C1"}\n{"NEW":1}', b'{"Missing":1,"Gone":2}')
+        assert raised.value.problems == (
+            "Missing is no documented field, and no row of the first page has it",
+            "Gone is no documented field, and no row of the first page has it",
+        )
+
+    @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
+    def test_a_chosen_column_need_not_be_in_every_row(self, file_format: FileFormat) -> None:
+        layout = FileLayout(FIELDS, columns=("CustomerID", "New"))
+        # Neither on other pages, nor where there are no rows at all.
+        content = written(file_format, layout, b'{"CustomerID":"C1"}\n{"new":"x"}', b'{"CustomerID":"C3"}')
+        assert content.count(b"C3") >= 1
+        empty = written(file_format, layout, b"")
+        if file_format == "csv":
+            assert as_table(content) == [["CustomerID", "New"], ["C1", ""], ["", "x"], ["C3", ""]]
+            assert empty == b"CustomerID,New\n"
+        elif file_format == "parquet":
+            assert [row["New"] for row in as_rows(content)] == [None, "x", None]
+            assert as_rows(empty) == []
+        else:
+            assert as_objects(content) == [{"CustomerID": "C1"}, {"New": "x"}, {"CustomerID": "C3"}]
+            assert empty == b""
 
     def test_chosen_other_fields_hold_what_is_undocumented_or_unfit(self) -> None:
         layout = FileLayout(
@@ -428,6 +452,7 @@ FITS: list[tuple[Kind, str, Any]] = [
     ("text", "true", "true"),
     ("text", '["a"]', '["a"]'),
     ("integer", "12", 12),
+    ("integer", '""', None),
     ("integer", '"12"', 12),
     ("integer", '"-12"', -12),
     ("integer", "12.0", 12),
@@ -435,25 +460,34 @@ FITS: list[tuple[Kind, str, Any]] = [
     ("integer", "-9223372036854775808", -(2**63)),
     ("number", "1.50", 1.5),
     ("number", "3", 3.0),
+    ("number", '""', None),
     ("number", '"-1.5e3"', -1500.0),
     ("boolean", "false", False),
     ("boolean", '"True"', True),
+    ("boolean", "1", True),
+    ("boolean", "0", False),
+    ("boolean", '"1"', True),
+    ("boolean", '"0"', False),
+    ("boolean", '""', None),
     ("date", '"2026-11-20"', date(2026, 11, 20)),
+    ("date", '""', None),
     ("date", '"2026-11-20 00:00:00"', date(2026, 11, 20)),
     ("time", '"2026-11-20 10:00:01"', datetime(2026, 11, 20, 10, 0, 1, tzinfo=UTC)),
     ("time", '"2026-11-20T10:00:01.5"', datetime(2026, 11, 20, 10, 0, 1, 500_000, tzinfo=UTC)),
     ("time", '"2026-11-20T10:00:01.1234567"', datetime(2026, 11, 20, 10, 0, 1, 123_456, tzinfo=UTC)),
     ("time", '"2026-11-20"', datetime(2026, 11, 20, tzinfo=UTC)),
+    ("time", '""', None),
     ("time", '"2026-11-20T10:00:00Z"', datetime(2026, 11, 20, 10, tzinfo=UTC)),
     ("time", '"2026-11-20T10:00:00+03:00"', datetime(2026, 11, 20, 7, tzinfo=UTC)),
     ("time", '"0001-01-01 00:00:00"', datetime(1, 1, 1, tzinfo=UTC)),
     ("json", '{"a": [1.50, null]}', '{"a":[1.50,null]}'),
     ("json", '"a"', '"a"'),
+    ("json", '""', '""'),
 ]
 UNFIT: list[tuple[Kind, str]] = [
     ("integer", '"x"'),
     ("integer", '"012"'),
-    ("integer", '""'),
+    ("integer", '" "'),
     ("integer", "1.5"),
     ("integer", "true"),
     ("integer", "[1]"),
@@ -466,14 +500,17 @@ UNFIT: list[tuple[Kind, str]] = [
     ("number", "9007199254740993"),
     ("number", "false"),
     ("number", "{}"),
-    ("boolean", "1"),
+    ("boolean", "2"),
+    ("boolean", "-1"),
+    ("boolean", '" "'),
+    ("boolean", "[]"),
     ("boolean", '"yes"'),
     ("date", '"20.11.2026"'),
     ("date", '"2026-11-20 10:00:00"'),
     ("date", '"2026-11-20T00:00:00Z"'),
     ("date", "20261120"),
     ("time", '"soon"'),
-    ("time", '""'),
+    ("time", '" "'),
     ("time", "1795168800"),
     ("time", '"0001-01-01T00:00:00+03:00"'),
 ]
@@ -495,6 +532,8 @@ class TestParquet:
             page = f'{{"A":{usual}}}\n{{"A":{value}}}'.encode()
             row = as_rows(written("parquet", FileLayout({"A": kind}), page))[1]
             assert row == {"A": expected, "OtherFields": None}
+        alone = FileLayout({"A": kind}, columns=("A",))
+        assert as_rows(written("parquet", alone, f'{{"A":{value}}}\n{{}}'.encode())) == [{"A": expected}, {"A": None}]
 
     @pytest.mark.parametrize(("kind", "value"), UNFIT)
     def test_values_that_do_not_fit(self, kind: Kind, value: str) -> None:
@@ -565,7 +604,7 @@ class TestParquet:
     def test_pyarrow_is_needed_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-        with pytest.raises(OptimoveInputError, match=r"install airflow-provider-optimove\[parquet\]$"):
+        with pytest.raises(OptimoveInputError, match=r"install pyarrow, or airflow-provider-optimove\[parquet\]$"):
             row_writer(io.BytesIO(), "parquet", TWO_FIELDS)
         assert written("csv", TWO_FIELDS, b"{}")
 
@@ -623,7 +662,7 @@ def random_value(random: random.Random, depth: int = 0) -> Any:
 RIGHT: dict[str, list[Any]] = {
     "ActionID": [3, "12", None, 2**40],
     "FutureValue": [Decimal("1.50"), 2, None, "0.25"],
-    "Active": [True, False, None, "TRUE"],
+    "Active": [True, False, None, "TRUE", 1, 0, "1", "0", ""],
     "Day": ["2026-11-20", None, "1999-01-31"],
     "ScheduleTime": ["2026-11-20 10:00:00", None, "2026-11-20T10:00:00.25", "2026-11-20"],
     "CustomerAttributes": [["Anna", "TR"], ["a,b", None], "Anna,TR", None, ["x"], "", [1, [2]]],
@@ -663,7 +702,7 @@ ABSENT = object()
 
 def fitted(kind: Kind, value: Any) -> Any:
     """What the value is in Parquet, for the values of these tests; ABSENT if it does not fit."""
-    if value is None or value is ABSENT:
+    if value is None or value is ABSENT or (value == "" and kind not in ("text", "json")):
         return None
     try:
         match kind, value:
@@ -674,12 +713,16 @@ def fitted(kind: Kind, value: Any) -> Any:
             case "boolean", bool():
                 return value
             case "boolean", str():
-                return {"true": True, "false": False}[value.lower()]
+                return {"true": True, "false": False, "1": True, "0": False}[value.lower()]
+            case "boolean", int():
+                return {1: True, 0: False}[value]
             case "integer", int() | Decimal() | str() if not isinstance(value, bool):
                 whole = int(value)
                 fits = str(whole) == value if isinstance(value, str) else whole == value
                 return whole if fits and abs(whole) < 2**63 else ABSENT
             case "number", int() | Decimal() | str() if not isinstance(value, bool):
+                if isinstance(value, str) and value != value.strip():
+                    return ABSENT
                 number = float(value)
                 return number if not isinstance(value, int) or int(number) == value else ABSENT
             case "date", str():

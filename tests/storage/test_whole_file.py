@@ -14,6 +14,7 @@ import resource
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,9 +29,12 @@ from pyarrow import parquet
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
 from airflow_provider_optimove.storage import whole_file as module
+from airflow_provider_optimove.storage.paths import location_of, uri_of
+from airflow_provider_optimove.storage.row_files import RowFile
 from airflow_provider_optimove.storage.whole_file import whole_file
 
 BLOCK_BYTES = 64
+NOBODY = 65534
 OLD = b"what was there before"
 NEW = b"0123456789" * 50
 
@@ -473,6 +477,78 @@ def test_a_new_local_file(tmp_path: Path, links: bool) -> None:
 
 
 # Paths
+
+
+FILE_URIS = [
+    *("file://{}/rows.jsonl", "file:{}/rows.jsonl", "FILE://{}/rows.jsonl", "File:{}/rows.jsonl"),
+    *("file://localhost{}/rows.jsonl", "file://LocalHost{}/rows.jsonl"),
+    *("file://conn@{}/rows.jsonl", "file://conn@localhost{}/rows.jsonl"),
+]
+
+
+@pytest.mark.parametrize("uri", FILE_URIS)
+def test_file_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    path, file = uri.format(tmp_path), tmp_path / "rows.jsonl"
+    assert location_of(path) == str(file)
+    assert uri_of(path) == f"file://{file}"
+    write(path, content=b'{"a":1}\n{"a":2}\n')
+    assert Place("", tmp_path).content() == {"rows.jsonl": b'{"a":1}\n{"a":2}\n'}
+    assert [len(stretch) for stretch in RowFile(path)] == [2]
+    with pytest.raises(OptimoveInputError, match="exists already"):
+        write(path, overwrite=False)
+
+
+@pytest.mark.parametrize("name", ["a@b.jsonl", "a:b#2%41.jsonl", "file:x.jsonl"])
+def test_names_in_file_uris_are_taken_literally(tmp_path: Path, name: str) -> None:
+    write(f"file://{tmp_path}/{name}", content=b"{}\n")
+    assert Place("", tmp_path).content() == {name: b"{}\n"}
+    assert location_of(f"file:{tmp_path}/{name}") == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("uri", ["file://elsewhere{}/rows.jsonl", "FILE://conn@elsewhere{}/rows.jsonl"])
+def test_a_file_of_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = uri.format(tmp_path)
+    for use in (location_of, uri_of, write, lambda path: list(RowFile(path))):
+        with pytest.raises(OptimoveInputError, match="a file: address leads to this machine only") as raised:
+            use(path)
+        assert "conn@" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["memory://bucket/rows", "s3://conn@bucket/file:/rows"])
+def test_other_uris_are_left_as_they_are(path: str) -> None:
+    assert location_of(path) == path
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    path = f"{tmp_path}/{'long' * 100}"
+    with pytest.raises(OSError, match="File name too long") as raised:
+        write(path)
+    assert (raised.value.errno, raised.value.filename) == (errno.ENAMETOOLONG, path)
+    assert ".partial" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def closed_folder() -> Iterator[str]:
+    """A folder into which nobody may write, and we are nobody."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o500)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(NOBODY)
+        yield folder
+        if user == 0:
+            os.seteuid(user)
+
+
+def test_a_folder_that_must_not_be_written_to(closed_folder: str) -> None:
+    with pytest.raises(PermissionError) as raised:
+        write(f"{closed_folder}/rows")
+    assert (type(raised.value), raised.value.filename) == (PermissionError, f"{closed_folder}/rows")
+    assert ".partial" not in str(raised.value)
 
 
 @pytest.mark.parametrize("path", ["rows", "./rows", "~/rows", "file://{}/rows"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import gzip
 import io
 import json
@@ -18,6 +19,7 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout
 
 from airflow_provider_optimove.clients import http
 from airflow_provider_optimove.exceptions import (
+    OptimoveAuthenticationError,
     OptimoveBadRequestError,
     OptimoveError,
     OptimoveInputError,
@@ -321,8 +323,12 @@ def test_columns_and_new_names(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def campaigns(start: Start) -> list[int]:
-    start(60)
+def sandbox(start: Start) -> OptimoveSandbox:
+    return start(60)
+
+
+@pytest.fixture
+def campaigns(sandbox: OptimoveSandbox) -> list[int]:
     hook = OptimoveHook()
     date = hook.client.get_last_data_update()
     return sorted({int(c["CampaignID"]) for c in hook.client.get_executed_campaign_details(date=date)})
@@ -391,6 +397,220 @@ def test_values_in_a_path_stay_in_their_folder(start: Start, tmp_path: Path) -> 
     assert files_in(tmp_path / "in") == ["..%2F..%2Fx.jsonl"]
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [("..", "%2E%2E"), (".", "%2E"), ("...", "%2E%2E%2E"), ("~", "%7E"), ("~root", "%7Eroot"), ("a.b", "a.b")],
+)
+def test_a_value_in_a_path_is_the_name_of_one_folder(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, name: str
+) -> None:
+    start(20)
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    parameters = {"CustomerAttribute": "Country", "CustomerAttributeValue": value}
+    for path in ("{CustomerAttributeValue}/rows.jsonl", f"{tmp_path}/in/{{CustomerAttributeValue}}/rows.jsonl"):
+        result = transfer(function=EVERYBODY, parameters=parameters, path=path)
+        assert result["path"] == str(tmp_path / "in" / name / "rows.jsonl")
+    assert files_in(tmp_path) == [f"in/{name}/rows.jsonl"]
+
+
+def test_truth_in_a_path(start: Start, tmp_path: Path) -> None:
+    date = start(20).last_data_update
+    for given, name in ((True, "true"), ("False", "false")):
+        parameters = {"Date": date, "IncludeControlGroup": given}
+        result = transfer(
+            function="GetCustomerOneTimeActionsByDate",
+            parameters=parameters,
+            path=str(tmp_path / "{Date}-{IncludeControlGroup}.csv"),
+        )
+        assert Path(result["path"]).name == f"{date}-{name}.csv"
+
+
+@pytest.mark.parametrize(
+    "path", ["rows.csv", "./new/../rows.csv", "~/rows.csv", "file:{}/rows.csv", "file://localhost{}/rows.csv"]
+)
+def test_results_hold_absolute_paths(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    start(20)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert transfer(function=EVERYBODY, path=path.format(tmp_path))["path"] == str(tmp_path / "rows.csv")
+    results = transfer(function=EXECUTION, parameters=[{"CampaignID": 221}], path="~/{CampaignID}.csv")
+    assert [result["path"] for result in results] == [str(tmp_path / "221.csv")]
+    assert files_in(tmp_path) == ["221.csv", "rows.csv"]
+
+
+# Arguments as columns
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "{CampaignID}.jsonl"])
+def test_repeated_calls_are_made_once(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    sandbox = start(60)
+    parameters = [
+        {"CampaignID": 221},
+        {"CampaignID": 222},
+        {"campaign_id": "221"},
+        {"CampaignID": 222, "ChannelID": None},
+    ]
+    with caplog.at_level(logging.WARNING):
+        transfer(function=EXECUTION, parameters=parameters, path=str(tmp_path / name))
+    assert [call.query["CampaignID"] for call in sandbox.calls_of(EXECUTION)] == ["221", "222"]
+    assert [record.getMessage() for record in caplog.records if "the same" in record.getMessage()] == [
+        f"{EXECUTION}: call 3 is the same as call 1, and made once only",
+        f"{EXECUTION}: call 4 is the same as call 2, and made once only",
+    ]
+    rows = [row for file in sorted(tmp_path.iterdir()) for row in rows_of(file)]
+    expected = [row for campaign in (221, 222) for row in OptimoveHook().rows(EXECUTION, CampaignID=campaign)]
+    assert [row["CustomerID"] for row in rows] == [row["CustomerID"] for row in expected]
+    assert expected
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("name", ["rows", "{CampaignID}"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_an_argument_can_be_a_column(start: Start, tmp_path: Path, ending: str, name: str, listed: bool) -> None:
+    start(60)
+    parameters = {"CampaignID": 221}
+    options: dict[str, Any] = {
+        "function": EXECUTION,
+        "parameters": [parameters] if listed else parameters,
+        "path": str(tmp_path / f"{name}.{ending}"),
+    }
+    file = tmp_path / f"{name.format(CampaignID=221)}.{ending}"
+    expected = [row["CustomerID"] for row in OptimoveHook().rows(EXECUTION, CampaignID=221)]
+    transfer(**options, columns=["CustomerID", "campaignid"])
+    rows = rows_of(file)
+    assert [(row["CustomerID"], str(row["CampaignID"])) for row in rows] == [(customer, "221") for customer in expected]
+    assert {tuple(row) for row in rows} == {("CustomerID", "CampaignID")}
+    transfer(**options, rename={"campaignID": "campaign"})
+    assert [(row["CustomerID"], str(row["campaign"])) for row in rows_of(file)] == [
+        (customer, "221") for customer in expected
+    ]
+    transfer(**options)
+    shared = listed and name == "rows"
+    assert {"CampaignID" in row for row in rows_of(file)} == {shared}
+
+
+ENDED = "GetCustomersActionEndedByDate"
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_what_is_asked_for_is_not_what_a_row_has(start: Start, tmp_path: Path, ending: str) -> None:
+    last = start(60).last_data_update
+    dates = [str(last), str(last - datetime.timedelta(days=1))]
+    file = tmp_path / f"rows.{ending}"
+    transfer(function=ENDED, parameters=[{"Date": date} for date in dates], path=str(file))
+    expected = [
+        (date, row["CustomerID"], row["Date"]) for date in dates for row in OptimoveHook().rows(ENDED, Date=date)
+    ]
+    rows = rows_of(file)
+    assert [(str(row["RequestedDate"]), row["CustomerID"], str(row["Date"])) for row in rows] == expected
+    assert {requested for requested, _, _ in expected} == set(dates)
+    # The own date of each row is another one, or this would show nothing.
+    assert all(requested != own for requested, _, own in expected)
+    assert next(iter(rows[0])) == "RequestedDate"
+    transfer(function=ENDED, parameters={"Date": dates[0]}, path=str(file), columns=["Date", "RequestedDate"])
+    assert [(str(row["RequestedDate"]), str(row["Date"])) for row in rows_of(file)] == [
+        (requested, own) for requested, _, own in expected if requested == dates[0]
+    ]
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_names_of_attributes_are_no_column(start: Start, tmp_path: Path, ending: str) -> None:
+    date = str(start(60).last_data_update)
+    file = tmp_path / f"rows.{ending}"
+    parameters = [{"Date": date, "ProductAttributes": ["color"]}]
+    transfer(function="GetCustomerProductDetailsByDate", parameters=parameters, path=str(file))
+    rows = rows_of(file)
+    assert {row["Date"] for row in rows} == {date}
+    names = {name.lower() for row in rows for name in row}
+    assert not any("attributes" in name for name in names if name != "productattributes")
+    assert all(row.get("ProductAttributes") != "color" for row in rows)
+    with pytest.raises(OptimoveInputError, match="RequestedProductAttributes"):
+        transfer(
+            function="GetCustomerProductDetailsByDate",
+            parameters=parameters,
+            path=str(file),
+            columns=["RequestedProductAttributes"],
+        )
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_an_id_that_a_row_lacks_is_the_argument(start: Start, tmp_path: Path, ending: str) -> None:
+    sandbox = start(60)
+    sandbox.fail(EXECUTION, body='[{"CustomerID":"A"},{"CustomerID":"B","ChannelID":29},{"CustomerID":"C"}]')
+    sandbox.fail(EXECUTION, body='[{"CustomerID":"D"}]')
+    file = tmp_path / f"rows.{ending}"
+    parameters = [{"CampaignID": 221, "ChannelID": 15}, {"CampaignID": 221, "ChannelID": 459}]
+    transfer(function=EXECUTION, parameters=parameters, path=str(file))
+    rows = rows_of(file)
+    assert [(row["CustomerID"], str(row["ChannelID"])) for row in rows] == [
+        *(("A", "15"), ("B", "29"), ("C", "15"), ("D", "459"))
+    ]
+    assert all("RequestedChannelID" not in row for row in rows)
+
+
+# Which call
+
+
+def messages_of(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> str:
+    """All that was logged, also where Airflow's own loggers pass pytest by."""
+    captured = capfd.readouterr()
+    return f"{caplog.text}{captured.out}{captured.err}"
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "{CampaignID}.jsonl"])
+def test_an_error_names_its_call(
+    start: Start,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    sandbox = start(60)
+    sandbox.fail(EXECUTION, status=400, body='"No such campaign"', after=1)
+    parameters = [{"CampaignID": campaign} for campaign in (221, 7, 222)]
+    with caplog.at_level(logging.INFO), pytest.raises(OptimoveBadRequestError) as raised:
+        transfer(function=EXECUTION, parameters=parameters, path=str(tmp_path / name))
+    assert str(raised.value) == f"{EXECUTION}: No such campaign (call 2 of 3 (CampaignID 7)) (HTTP 400)"
+    said = messages_of(caplog, capfd)
+    assert f"{EXECUTION}: call 1 of 3 (CampaignID 221)" in said
+    assert f"{EXECUTION}: call 2 of 3 (CampaignID 7)" in said
+    assert "call 3 of 3" not in said
+    assert files_in(tmp_path) == ([] if name == "rows.jsonl" else ["221.jsonl"])
+
+
+def test_a_single_call_has_no_number(start: Start, tmp_path: Path) -> None:
+    for parameters in ({"CampaignID": 7}, [{"CampaignID": 7}], [{"CampaignID": 7}] * 2):
+        start(60).fail(EXECUTION, status=400, body='"No such campaign"')
+        with pytest.raises(OptimoveBadRequestError) as raised:
+            transfer(function=EXECUTION, parameters=parameters, path=str(tmp_path / "rows.jsonl"))
+        assert str(raised.value) == f"{EXECUTION}: No such campaign (HTTP 400)"
+
+
+def test_no_customer_is_in_the_log(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sandbox = start(60)
+    days = {"StartDate": "2026-01-01", "EndDate": "2026-12-01", "ChannelID": 15}
+    parameters = [{"CustomerID": f"C000000{number}", **days} for number in range(3)]
+    arguments: dict[str, Any] = {"function": "GetCustomerChannelInteractions", "parameters": parameters}
+    with caplog.at_level(logging.DEBUG):
+        result = transfer(**arguments, path=str(tmp_path / "rows.jsonl"))
+        sandbox.fail("GetCustomerChannelInteractions", status=400, body='"No"', after=1)
+        with pytest.raises(OptimoveBadRequestError) as raised:
+            transfer(**arguments, path=str(tmp_path / "rows.jsonl"))
+    assert result["rows"] == len(rows_of(tmp_path / "rows.jsonl")) > 3
+    assert {row["CustomerID"] for row in rows_of(tmp_path / "rows.jsonl")} == {"C0000000", "C0000001", "C0000002"}
+    said = messages_of(caplog, capfd)
+    shown = "call 2 of 3 (StartDate 2026-01-01, EndDate 2026-12-01, ChannelID 15)"
+    assert shown in said
+    assert shown in str(raised.value)
+    assert "C000000" not in said
+    assert "C000000" not in f"{raised.value!r} {raised.value}"
+
+
 # What is not valid
 
 
@@ -399,8 +619,6 @@ def test_values_in_a_path_stay_in_their_folder(start: Start, tmp_path: Path) -> 
     [
         ({"path": "x.txt"}, r"path: x\.txt ends in none of \.jsonl, "),
         ({"path": "x.parquet.gz"}, "ends in none of"),
-        ({"path": "x.csv", "file_format": "xml"}, "file_format: expected None or 'jsonl' or 'csv' or 'parquet'"),
-        ({"path": "x.csv", "on_data_update": "ignore"}, "on_data_update: expected 'warn' or 'fail', got 'ignore'"),
         ({"path": "x.csv", "function": "GetCustomer"}, "Optimove has no function"),
         ({"path": "x.csv", "function": "GetCampaignDetails"}, "returns no rows; use OptimoveFunctionOperator"),
         ({"path": "x.csv", "function": "AddPromotions"}, "returns no rows; use the operator of this function"),
@@ -416,8 +634,31 @@ def test_values_in_a_path_stay_in_their_folder(start: Start, tmp_path: Path) -> 
         ({"path": "x.csv", "page_size": 200_001}, "page_size: "),
         ({"path": "x-{ChannelID}.csv"}, r"path: \{ChannelID\} is none of the call's arguments \(CampaignID\)"),
         (
-            {"path": "{CampaignID}.csv", "parameters": [{"CampaignID": 1}, {"CampaignID": "1"}]},
-            "calls 1 and 2 have the",
+            {"path": "{CampaignID}.csv", "parameters": [{"CampaignID": 1}, {"CampaignID": 1, "ChannelID": 15}]},
+            r"path: calls 1 and 2 have the same, 1\.csv",
+        ),
+        ({"path": "{CampaignID:05d}.csv"}, r"path: \{CampaignID:05d\}\.csv has a brace that belongs to no argument"),
+        ({"path": "{ CampaignID }.csv"}, r"path: \{ CampaignID \}\.csv has a brace"),
+        ({"path": "{CampaignID.csv"}, "has a brace"),
+        ({"path": "CampaignID}.csv"}, "has a brace"),
+        ({"path": "{{CampaignID}}.csv"}, "has a brace"),
+        ({"path": "{CampaignID}-{.csv"}, "has a brace"),
+        ({"path": "file://elsewhere/{CampaignID}.csv"}, "a file: address leads to this machine only"),
+        ({"path": "x.csv", "function": "GetRegisteredEventListeners"}, "hold secrets; use OptimoveFunctionOperator"),
+        (
+            {"path": "x.csv", "parameters": {"CampaignID": 1, "customer_attributes": "['Alias']"}},
+            "CustomerAttributes: expected a list, got text.*render_template_as_native_obj=True",
+        ),
+        (
+            {"path": "x.csv", "parameters": [{"CampaignID": 1, "CustomerAttributes": "('Alias',)"}]},
+            "call 1: CustomerAttributes: expected a list, got text",
+        ),
+        ({"path": "x.csv", "parameters": [{"CampaignID": 1}, "{'CampaignID': 2}"]}, "call 2: parameters: expected an"),
+        ({"path": "x.csv", "columns": ["ActonID"]}, r"columns names ActonID; did you mean ActionID\?"),
+        ({"path": "x.jsonl", "columns": ["CustomerID", "campaignid", "promocodes"]}, r"did you mean PromoCode\?"),
+        (
+            {"path": "x.csv", "parameters": [{"CampaignID": 1}], "columns": ["CampainID"]},
+            r"columns names CampainID; did you mean CampaignID\?",
         ),
         ({"path": "x.csv", "columns": "CustomerID"}, "columns: expected a list of names, got 'CustomerID'"),
         ({"path": "x.csv", "rename": ["CustomerID"]}, "rename: expected an object"),
@@ -448,6 +689,41 @@ def test_wrong_arguments_are_told_before_any_call(
     assert files_in(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"file_format": "xml"}, "file_format: expected None or 'jsonl' or 'csv' or 'parquet', got 'xml'"),
+        ({"on_data_update": "ignore"}, "on_data_update: expected 'warn' or 'fail', got 'ignore'"),
+    ],
+)
+def test_wrong_choices_are_told_when_the_dag_is_read(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(OptimoveInputError) as raised:
+        OptimoveToObjectStorageOperator(task_id="transfer", function=EXECUTION, path="x.csv", **arguments)
+    assert raised.value.problems == (said,)
+    assert raised.value.function == EXECUTION
+
+
+def test_a_file_of_another_machine(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox = start(1)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OptimoveInputError, match="a file: address leads to this machine only"):
+        transfer(function=EVERYBODY, path="file://elsewhere/rows.csv")
+    assert sandbox.calls_of(EVERYBODY) == []
+    assert files_in(tmp_path) == []
+
+
+def test_an_undocumented_column_must_be_on_the_first_page(start: Start, tmp_path: Path) -> None:
+    sandbox = start(1)
+    sandbox.fail(EVERYBODY, body='[{"CustomerID":"A"},{"CustomerID":"B","Score":5}]', times=2)
+    for ending in ("jsonl", "csv"):
+        file = tmp_path / f"rows.{ending}"
+        transfer(function=EVERYBODY, path=str(file), columns=["CustomerID", "score"])
+        assert [row.get("score") or None for row in rows_of(file)] in ([None, "5"], [None, 5])
+    with pytest.raises(OptimoveInputError, match="score is no documented field, and no row of the first page has it"):
+        transfer(function=EVERYBODY, path=str(tmp_path / "rows.csv"), columns=["CustomerID", "score"])
+    assert [row["score"] for row in rows_of(tmp_path / "rows.csv")] == ["", "5"]
+
+
 def test_what_is_there_is_kept_without_overwrite(campaigns: list[int], tmp_path: Path) -> None:
     (tmp_path / f"{campaigns[1]}.csv").write_text("precious")
     hook_calls = OptimoveHook().client
@@ -456,7 +732,8 @@ def test_what_is_there_is_kept_without_overwrite(campaigns: list[int], tmp_path:
         "parameters": [{"CampaignID": campaign} for campaign in campaigns],
         "path": str(tmp_path / "{CampaignID}.csv"),
     }
-    with pytest.raises(OptimoveInputError, match=f"{campaigns[1]}.csv exists, and overwrite is false"):
+    told = f"{campaigns[1]}.csv exists, and overwrite is false; an earlier try of this task may have written it"
+    with pytest.raises(OptimoveInputError, match=told):
         transfer(**arguments, overwrite=False)
     assert files_in(tmp_path) == [f"{campaigns[1]}.csv"]
     assert hook_calls.calls_made == 0
@@ -474,7 +751,10 @@ def test_changed_data_is_told(start: Start, tmp_path: Path, caplog: pytest.LogCa
         result = transfer(function=EVERYBODY, path=str(tmp_path / "rows.jsonl"), page_size=10)
     assert result["rows"] == 25
     (warning,) = [record.getMessage() for record in caplog.records if "changed" in record.getMessage()]
-    assert f"GetLastDataUpdate was {sandbox.last_data_update} and is 2031-01-01" in warning
+    assert warning == (
+        f"{EVERYBODY}: {tmp_path}/rows.jsonl: the data changed during the read"
+        f" (GetLastDataUpdate was {sandbox.last_data_update} and is 2031-01-01): rows may be missing or doubled"
+    )
 
 
 def test_changed_data_can_fail_the_task(start: Start, tmp_path: Path) -> None:
@@ -485,8 +765,67 @@ def test_changed_data_can_fail_the_task(start: Start, tmp_path: Path) -> None:
         transfer(**arguments, page_size=10)
     # So that Airflow tries again.
     assert type(raised.value) is OptimoveResponseError
+    assert raised.value.function == EVERYBODY
+    assert f"{tmp_path}/rows.jsonl was not written; a retry reads all again" in str(raised.value)
     assert files_in(tmp_path) == []
     assert transfer(**arguments, page_size=10)["rows"] == 25
+
+
+@pytest.mark.parametrize("moves", [1, 2, 3])
+def test_data_that_changes_between_files(
+    campaigns: list[int], sandbox: OptimoveSandbox, tmp_path: Path, moves: int
+) -> None:
+    calls = campaigns[:3]
+    # Every file has several pages, so that each is followed by a question.
+    sandbox.fail("GetLastDataUpdate", body='{"Date":"2031-01-01"}', after=moves, times=None)
+    with pytest.raises(OptimoveResponseError, match="the data changed during the read") as raised:
+        transfer(
+            function=EXECUTION,
+            parameters=[{"CampaignID": campaign} for campaign in calls],
+            path=str(tmp_path / "{CampaignID}.csv"),
+            page_size=2,
+            on_data_update="fail",
+        )
+    assert f"{tmp_path}/{calls[moves - 1]}.csv was not written" in str(raised.value)
+    assert (f", the {moves - 1} file" in str(raised.value)) == (moves > 1)
+    assert files_in(tmp_path) == sorted(f"{campaign}.csv" for campaign in calls[: moves - 1])
+
+
+def test_data_that_changes_between_files_of_a_page_each(
+    campaigns: list[int], sandbox: OptimoveSandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.fail("GetLastDataUpdate", body='{"Date":"2031-01-01"}', after=1, times=None)
+    arguments: dict[str, Any] = {
+        "function": EXECUTION,
+        "parameters": [{"CampaignID": campaign} for campaign in campaigns[:3]],
+        "path": str(tmp_path / "{CampaignID}.csv"),
+    }
+    with pytest.raises(OptimoveResponseError, match="the 2 files before it were; a retry reads all again"):
+        transfer(**arguments, on_data_update="fail")
+    assert files_in(tmp_path) == sorted(f"{campaign}.csv" for campaign in campaigns[:2])
+    sandbox.faults.clear()
+    sandbox.fail("GetLastDataUpdate", body='{"Date":"2031-01-01"}', after=1, times=None)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        transfer(**arguments)
+    (warning,) = [record.getMessage() for record in caplog.records if "changed" in record.getMessage()]
+    assert warning.startswith(f"{EXECUTION}: {tmp_path}/{campaigns[2]}.csv: the data changed")
+    assert len(files_in(tmp_path)) == 3
+
+
+def test_a_change_is_told_once(
+    campaigns: list[int], sandbox: OptimoveSandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.fail("GetLastDataUpdate", body='{"Date":"2031-01-01"}', after=2, times=None)
+    with caplog.at_level(logging.WARNING):
+        transfer(
+            function=EXECUTION,
+            parameters=[{"CampaignID": campaign} for campaign in campaigns[:3]],
+            path=str(tmp_path / "{CampaignID}.csv"),
+            page_size=2,
+        )
+    (warning,) = [record.getMessage() for record in caplog.records if "changed" in record.getMessage()]
+    assert f"{tmp_path}/{campaigns[1]}.csv" in warning
 
 
 def test_a_single_page_cannot_shift(start: Start, tmp_path: Path) -> None:
@@ -518,3 +857,17 @@ def test_a_data_date_that_cannot_be_had_is_no_reason_to_fail(
     assert "It cannot be told whether the data changes during the read" in caplog.text
     with pytest.raises(OptimovePermissionError):
         transfer(function=EVERYBODY, path=str(tmp_path / "rows.jsonl"), page_size=10, on_data_update="fail")
+
+
+@pytest.mark.parametrize("on_data_update", ["warn", "fail"])
+def test_a_refused_key_is_told_at_once(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture, on_data_update: Any
+) -> None:
+    sandbox = start(25)
+    sandbox.fail(status=401, body='"Unauthorized"', times=None)
+    with caplog.at_level(logging.WARNING), pytest.raises(OptimoveAuthenticationError) as raised:
+        transfer(function=EVERYBODY, path=str(tmp_path / "rows.jsonl"), on_data_update=on_data_update)
+    assert (raised.value.function, raised.value.status) == ("GetLastDataUpdate", 401)
+    assert [call.function for call in sandbox.calls] == ["GetLastDataUpdate"]
+    assert "cannot be told" not in caplog.text
+    assert files_in(tmp_path) == []

@@ -343,7 +343,7 @@ class BulkWrite:
             if error.status != 409 or not named or not may_have_arrived:
                 raise
             self._log.info("%s: %s were mailed by an earlier call", self._name, self._described(batch, start, count))
-            return Fetched(None, b"", repeated=True)
+            return Fetched(None, 0, repeated=True)
 
     def _reject(self, batch: Batch, position: int, rows: Sequence[msgspec.Raw], error: OptimoveError) -> None:
         progress = self._progress

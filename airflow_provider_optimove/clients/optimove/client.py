@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from requests.auth import AuthBase
 
@@ -46,6 +46,7 @@ from airflow_provider_optimove.clients.optimove.paging import (
     Paging,
     PagingIgnoredError,
 )
+from airflow_provider_optimove.clients.optimove.protocol import Reading
 from airflow_provider_optimove.clients.optimove.rate_limit import (
     DEFAULT_RATE_LIMIT,
     MAIL_PARALLEL_CALLS,
@@ -67,12 +68,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 UNIQUE_MESSAGE_ID = "UniqueMessageID"
-
-
-class Judge(Protocol):
-    """What decides on an outcome; see :func:`protocol.judge`."""
-
-    def __call__(self, function: Function, outcome: HttpAnswer | ConnectionFailure, /, *, login_mode: bool) -> Any: ...
+# However "$" is written in a text or a page.
+NAMES_TOP = re.compile(r"(\$|%24|&#36;|\b)top\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -105,10 +102,10 @@ class OptimoveSettings:
 
 
 class Fetched(NamedTuple):
-    """A successful call: the decoded answer, its bytes, and whether an earlier attempt may have taken effect."""
+    """A successful call: its answer, a checksum of it, and whether an earlier attempt may have taken effect."""
 
     answer: Any
-    body: bytes
+    checksum: int
     repeated: bool
 
 
@@ -174,7 +171,7 @@ class OptimoveClient(AllFunctions):
             declared = arguments.find_function(function)
             bound = arguments.bind(declared, parameters, keywords=keywords, body=body)
             if declared.paged and not any(name in bound for name in arguments.PAGE_PARAMETERS):
-                return list(chain.from_iterable(self._pages(declared, bound, DEFAULT_PAGE, protocol.judge)))
+                return list(chain.from_iterable(self._pages(declared, bound, DEFAULT_PAGE, protocol.DECODED)))
             return self._fetch(declared, bound).answer
 
     @property
@@ -245,7 +242,7 @@ class OptimoveClient(AllFunctions):
         """
         with self._translated():
             declared = _returning_rows(function)
-            pages = self._checked_pages(declared, parameters, keywords, page_size, protocol.judge_page)
+            pages = self._checked_pages(declared, parameters, keywords, page_size, protocol.UNDECODED)
             return self._translated_items(pages)
 
     def _call(self, function: Function, given: Mapping[str, Any]) -> Any:
@@ -268,7 +265,7 @@ class OptimoveClient(AllFunctions):
     def _rows(
         self, function: Function, parameters: Mapping[str, Any] | None, keywords: Mapping[str, Any], page_size: int
     ) -> Iterator[dict[str, Any]]:
-        pages = self._checked_pages(function, parameters, keywords, page_size, protocol.judge)
+        pages = self._checked_pages(function, parameters, keywords, page_size, protocol.DECODED)
         # Not a loop: its variable would hold one page while the next is fetched.
         return self._translated_items(chain.from_iterable(pages))
 
@@ -278,42 +275,42 @@ class OptimoveClient(AllFunctions):
         parameters: Mapping[str, Any] | None,
         keywords: Mapping[str, Any],
         page_size: int,
-        judge: Judge,
+        reading: Reading,
     ) -> Iterator[Any]:
         bound = arguments.bind(function, parameters, keywords=keywords)
         if any(name in bound for name in arguments.PAGE_PARAMETERS):
             problem = "$top, $skip: all rows are read here; set page_size, or use call for a single page"
             raise OptimoveInputError("the arguments are not valid", function=function.name, problems=[problem])
         page_size = arguments.checked_value(function, "page_size", page_size, Integer(minimum=1, maximum=LARGEST_PAGE))
-        return self._pages(function, bound, page_size, judge)
+        return self._pages(function, bound, page_size, reading)
 
     def _translated_items(self, items: Iterator[T]) -> Iterator[T]:
         with self._translated():
             yield from items
 
-    def _pages(self, function: Function, bound: Mapping[str, Any], page_size: int, judge: Judge) -> Iterator[Any]:
-        """What the judge makes of each page."""
+    def _pages(self, function: Function, bound: Mapping[str, Any], page_size: int, reading: Reading) -> Iterator[Any]:
+        """What is read of each page."""
         if not function.paged:
-            yield self._fetch(function, bound, judge).answer
+            yield self._fetch(function, bound, reading).answer
             return
         paging = Paging(page_size)
         started = time.monotonic()
         while not paging.finished:
-            yield self._next_page(function, bound, judge, paging, started)
+            yield self._next_page(function, bound, reading, paging, started)
 
     def _next_page(
-        self, function: Function, bound: Mapping[str, Any], judge: Judge, paging: Paging, started: float
+        self, function: Function, bound: Mapping[str, Any], reading: Reading, paging: Paging, started: float
     ) -> Any:
         try:
-            rows, body, _ = self._fetch(function, {**bound, **paging.parameters()}, judge)
+            rows, checksum, _ = self._fetch(function, {**bound, **paging.parameters()}, reading)
         except OptimoveBadRequestError as error:
-            names_top = error.status == 400 and "$top" in error.message.lower()
+            names_top = error.status == 400 and NAMES_TOP.search(error.message)
             if paging.received_rows or paging.unpaged or function.group == "customers" or not names_top:
                 raise
             paging.unpaged = True
-            return self._next_page(function, bound, judge, paging, started)
+            return self._next_page(function, bound, reading, paging, started)
         try:
-            paging.received(len(rows), body)
+            paging.received(len(rows), checksum)
         except PagingIgnoredError as error:
             raise OptimoveResponseError(str(error), function=function.name, status=200) from None
         log.info(
@@ -336,7 +333,7 @@ class OptimoveClient(AllFunctions):
                 raise
             raise translated.with_traceback(error.__traceback__) from error.__cause__
 
-    def _fetch(self, function: Function, bound: Mapping[str, Any], judge: Judge = protocol.judge) -> Fetched:
+    def _fetch(self, function: Function, bound: Mapping[str, Any], reading: Reading = protocol.DECODED) -> Fetched:
         """One call with all its retries."""
         self._on_its_way = False
         for parameter in function.own_parameters:
@@ -346,14 +343,14 @@ class OptimoveClient(AllFunctions):
         if not self.takes_message_ids:
             bound = {name: value for name, value in bound.items() if name != UNIQUE_MESSAGE_ID}
         try:
-            fetched = self._authorized(function, bound, judge)
+            fetched = self._authorized(function, bound, reading)
         except OptimoveBadRequestError as error:
             if UNIQUE_MESSAGE_ID not in bound or error.status != 400 or not _is_unknown_message_id(error.message):
                 raise
             log.warning("%s: this account knows no %s; sent without it", function.name, UNIQUE_MESSAGE_ID)
             self.takes_message_ids = False
             bound = {name: value for name, value in bound.items() if name != UNIQUE_MESSAGE_ID}
-            fetched = self._authorized(function, bound, judge)
+            fetched = self._authorized(function, bound, reading)
         self._remark(function, remarks.after(function, bound, fetched.answer, repeated=fetched.repeated))
         return fetched
 
@@ -362,26 +359,26 @@ class OptimoveClient(AllFunctions):
         if remark is not None:
             log.log(remark.level, "%s: %s", function.name, remark.text)
 
-    def _authorized(self, function: Function, bound: Mapping[str, Any], judge: Judge) -> Fetched:
+    def _authorized(self, function: Function, bound: Mapping[str, Any], reading: Reading) -> Fetched:
         """One call with its credentials, and at most one new Login."""
         request = protocol.request_of(function, bound, api_path=self.settings.api_path)
         deadline = self._http.deadline()
         if function.name == protocol.LOGIN:
-            fetched = self._exchange(function, request, None, deadline, judge)
+            fetched = self._exchange(function, request, None, deadline, reading)
             self._redact.add(fetched.answer)
             return fetched
         if not self.settings.login_mode:
-            return self._exchange(function, request, ApiKeyAuth(self.settings.api_key or ""), deadline, judge)
+            return self._exchange(function, request, ApiKeyAuth(self.settings.api_key or ""), deadline, reading)
         with _apart_from_the_call(may_have_happened=False):
             token = self._session.token(deadline)
         try:
-            return self._exchange(function, request, self._token_auth(token), deadline, judge)
+            return self._exchange(function, request, self._token_auth(token), deadline, reading)
         except protocol.SessionRefused as refused:
             repeated = refused.repeated
         with _apart_from_the_call(may_have_happened=repeated):
             token = self._session.renew(token, deadline)
         try:
-            return self._exchange(function, request, self._token_auth(token), deadline, judge, repeated=repeated)
+            return self._exchange(function, request, self._token_auth(token), deadline, reading, repeated=repeated)
         except protocol.SessionRefused as refused:
             refused.error.may_have_happened = refused.repeated
             raise refused.error from None
@@ -392,7 +389,7 @@ class OptimoveClient(AllFunctions):
         request: HttpRequest,
         auth: AuthBase | None,
         deadline: float,
-        judge: Judge,
+        reading: Reading,
         *,
         repeated: bool = False,
     ) -> Fetched:
@@ -406,7 +403,7 @@ class OptimoveClient(AllFunctions):
             times_sent += 1
             refused: Exception | None = None
             try:
-                answer = judge(function, outcome, login_mode=self.settings.login_mode)
+                answer = reading.judge(function, outcome, login_mode=self.settings.login_mode)
             except TryAgain as error:
                 lost = lost or (outcome.sent if isinstance(outcome, ConnectionFailure) else outcome.status != 429)
                 refused = error
@@ -420,7 +417,7 @@ class OptimoveClient(AllFunctions):
                 # Judged again without secrets, for what is raised: taken out later, a part of one could be left where
                 # a long text was cut off. And out of the except block, or the first error would hang on the second.
                 shown = self._without_secrets(outcome) if isinstance(outcome, HttpAnswer) else outcome
-                judge(function, shown, login_mode=self.settings.login_mode)
+                reading.judge(function, shown, login_mode=self.settings.login_mode)
                 raise refused
             assert isinstance(outcome, HttpAnswer)
             if outcome.status != 200:
@@ -428,7 +425,7 @@ class OptimoveClient(AllFunctions):
                 tells = function.answer == "nothing" or function.lane == "mail"
                 said = protocol.explanation(self._without_secrets(outcome).body).text if tells else ""
                 log.warning("%s: accepted with HTTP %d %s", function.name, outcome.status, said)
-            return Fetched(answer, outcome.body, lost)
+            return Fetched(answer, outcome.checksum, lost)
 
         @contextmanager
         def slot(deadline: float) -> Iterator[None]:
@@ -437,7 +434,15 @@ class OptimoveClient(AllFunctions):
                 yield
 
         try:
-            return self._http.exchange(request, read, name=function.name, auth=auth, deadline=deadline, gate=slot)
+            return self._http.exchange(
+                request,
+                read,
+                name=function.name,
+                auth=auth,
+                deadline=deadline,
+                gate=slot,
+                body_reader=reading.body_reader,
+            )
         except protocol.SessionRefused as refused:
             refused.error.redact(self._redact)
             refused.repeated = lost
@@ -465,7 +470,7 @@ class OptimoveClient(AllFunctions):
         function = catalogue()[protocol.LOGIN]
         credentials = {"UserName": self.settings.user_name, "Password": self.settings.password}
         request = protocol.request_of(function, arguments.bind(function, credentials), api_path=self.settings.api_path)
-        token = self._exchange(function, request, None, deadline, _judge_login).answer
+        token = self._exchange(function, request, None, deadline, LOGIN_READING).answer
         # A token that cannot be sent must not be kept for others.
         self._token_auth(token)
         return str(token)
@@ -530,3 +535,6 @@ def _judge_login(function: Function, outcome: HttpAnswer | ConnectionFailure, *,
     if isinstance(outcome, HttpAnswer) and outcome.status == 429:
         raise LoginDelayed(protocol.retry_after(outcome))
     return protocol.judge(function, outcome, login_mode=login_mode)
+
+
+LOGIN_READING = Reading(_judge_login)

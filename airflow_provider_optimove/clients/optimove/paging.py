@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 LARGEST_PAGE = 200_000
@@ -17,15 +18,21 @@ class PagingIgnoredError(Exception):
 class Page:
     """Rows that are not decoded; ``len()`` tells how many.
 
-    :param lines: JSON Lines: one object a line as it came, UTF-8, without a newline at the end.
+    :param pieces: JSON Lines: one object a line as it came, UTF-8, without a newline at the end of a piece. Where they
+        are cut depends on how they arrived.
     :param rows: how many lines there are.
     """
 
-    lines: bytes = field(repr=False)
+    pieces: tuple[bytes, ...] = field(repr=False)
     rows: int
 
     def __len__(self) -> int:
         return self.rows
+
+    @property
+    def lines(self) -> bytes:
+        """All pieces as one."""
+        return self.pieces[0] if len(self.pieces) == 1 else b"\n".join(self.pieces)
 
 
 @dataclass
@@ -44,7 +51,7 @@ class Paging:
     finished: bool = False
     unpaged: bool = False
     pages: int = 0
-    _previous: int | None = field(default=None, repr=False)
+    _previous: Hashable = field(default=None, repr=False)
 
     def parameters(self) -> dict[str, int]:
         """``$top`` and ``$skip`` of the next page."""
@@ -52,11 +59,11 @@ class Paging:
             return {}
         return {"$top": self.page_size, **({"$skip": self.received_rows} if self.received_rows else {})}
 
-    def received(self, rows: int, body: bytes) -> None:
+    def received(self, rows: int, checksum: Hashable) -> None:
         """Note a page.
 
         :param rows: how many rows it held.
-        :param body: the page as it came, to recognise one that comes again.
+        :param checksum: what recognises a page that comes again.
         :raises PagingIgnoredError: the server ignores ``$top`` or ``$skip``, or may have cut an unpaged answer off.
         """
         self.pages += 1
@@ -70,13 +77,11 @@ class Paging:
             return
         if rows > self.page_size:
             raise PagingIgnoredError(f"asked for {self.page_size:,} rows, received {rows:,}: the server ignores $top")
-        # A fast one: pages come from the account's own server, not from somebody who would forge one.
-        digest = hash(body)
-        if rows and digest == self._previous:
+        if rows and checksum == self._previous:
             raise PagingIgnoredError(
                 f"the page after {self.received_rows:,} rows repeats the one before: $skip is ignored"
             )
-        self._previous = digest
+        self._previous = checksum
         self.received_rows += rows
         # No account cuts pages to less than the server's default.
         # A page is only surely the last when neither $top nor the server's own page can have cut it.

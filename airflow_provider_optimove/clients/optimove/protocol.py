@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime
 import html
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, TypedDict
 
 import msgspec
 
-from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer, HttpRequest, TryAgain
+from airflow_provider_optimove.clients.http import BodyReader, ConnectionFailure, HttpAnswer, HttpRequest, TryAgain
 from airflow_provider_optimove.clients.optimove.functions import Function
 from airflow_provider_optimove.clients.optimove.paging import Page
 from airflow_provider_optimove.exceptions import (
@@ -32,6 +32,9 @@ LOGIN = "Login"
 NEVER_SHOWN = (LOGIN, "GetRegisteredEventListeners")
 LONGEST_EXPLANATION = 2_000
 NO_DATA: tuple[Any, ...] = (None, "", [], {})
+# Of a function that reads. 202 and 204 mean not yet, 206 not all.
+ANSWERED = (200, 203)
+LONGEST_OPENING = 100
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _raw_rows = msgspec.json.Decoder(list[msgspec.Raw])
@@ -78,6 +81,8 @@ class Explanation:
 
     text: str
     is_html: bool = False
+    data: Any = field(default=None, repr=False)
+    """What it is instead of an explanation: an object or an array that may hold anything."""
 
 
 def judge(function: Function, outcome: HttpAnswer | ConnectionFailure, *, login_mode: bool) -> Any:
@@ -98,18 +103,75 @@ def judge(function: Function, outcome: HttpAnswer | ConnectionFailure, *, login_
         _again_or_doubt(function, error, happened=outcome.sent)
     if not 200 <= outcome.status < 300:
         _raise_for_status(function, outcome, login_mode=login_mode)
+    if function.reads and outcome.status not in ANSWERED:
+        message = "Optimove accepted the call, but gave no answer, or not all of it"
+        unanswered = OptimoveResponseError(message, function=function.name, status=outcome.status)
+        raise TryAgain(unanswered, retry_after(outcome))
     return _read(function, outcome)
 
 
 def judge_page(function: Function, outcome: HttpAnswer | ConnectionFailure, *, login_mode: bool) -> Page:
     """Like :func:`judge`, for a function that returns rows, which are left undecoded."""
     page = None
-    if isinstance(outcome, HttpAnswer) and 200 <= outcome.status < 300:
-        page = _page(outcome.body)
+    if isinstance(outcome, HttpAnswer) and outcome.status in ANSWERED:
+        page = outcome.content or _page(outcome.body)
     if page is None:
         # No array of objects: nothing, or an error, which this raises.
         judge(function, outcome, login_mode=login_mode)
-    return page or Page(b"", 0)
+    return page or Page((), 0)
+
+
+class PageReader:
+    """Splits an array of objects into lines as it arrives. What has another form is kept, to be judged as a whole."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._rows = 0
+        self._rest: list[bytes] = []
+        self._splits = True
+
+    def read(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        # Where a row ends, unless that is inside of one; what then comes out is no valid array.
+        cut = piece.rfind(b"},{") + 1 if self._splits else 0
+        page = None
+        if cut:
+            page = _page(b"".join([*self._opening(), *self._rest, piece[:cut], b"]"]))
+            # Not tried again: rows that nest would be parsed over and over.
+            self._splits = page is not None
+        if page is None:
+            self._rest.append(piece)
+        else:
+            self._pieces += page.pieces
+            self._rows += page.rows
+            self._rest = [piece[cut + 1 :]]
+
+    def end(self) -> tuple[bytes, Page | None]:
+        """The whole body, or the page that it is."""
+        last = _page(b"".join([*self._opening(), *self._rest]))
+        if last is not None:
+            return b"", Page((*self._pieces, *last.pieces), self._rows + last.rows)
+        before = [piece.replace(b"\n", b",") + b"," for piece in self._pieces]
+        return b"".join([*self._opening(), *before, *self._rest]), None
+
+    def _opening(self) -> list[bytes]:
+        return [b"["] if self._pieces else []
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How answers are read.
+
+    :param judge: decides what an outcome means.
+    :param body_reader: makes what reads the body of a success as it arrives; None: it is left to the judge as a whole.
+    """
+
+    judge: Callable[..., Any]
+    body_reader: Callable[[], BodyReader] | None = None
+
+
+DECODED = Reading(judge)
+UNDECODED = Reading(judge_page, PageReader)
 
 
 def _page(body: bytes) -> Page | None:
@@ -125,8 +187,15 @@ def _page(body: bytes) -> Page | None:
         lines.isascii() or lines.decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    are_objects = lines.startswith(b"{") and lines.count(b"\n{") == len(rows) - 1
-    return Page(lines, len(rows)) if are_objects else None
+    return Page((lines,), len(rows)) if _are_objects(lines, len(rows)) else None
+
+
+def _are_objects(lines: bytes, count: int) -> bool:
+    if not lines.startswith(b"{"):
+        return False
+    # Mostly all begin like the first, and a longer text is counted faster.
+    opening = lines[: lines.find(b":", 0, LONGEST_OPENING) + 1] or b"{"
+    return lines.count(b"\n" + opening) == count - 1 or lines.count(b"\n{") == count - 1
 
 
 def explanation(body: bytes) -> Explanation:
@@ -150,7 +219,8 @@ def explanation(body: bytes) -> Explanation:
         ]
         if named:
             return Explanation(_clipped(": ".join(dict.fromkeys(str(part) for part in named))))
-    return Explanation(_clipped(value if isinstance(value, str) else text))
+    data = value if isinstance(value, (Mapping, list)) else None
+    return Explanation(_clipped(value if isinstance(value, str) else text), data=data)
 
 
 def _again_or_doubt(
@@ -174,8 +244,8 @@ def _read(function: Function, answer: HttpAnswer) -> Any:
     if text:
         try:
             value = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            _unreadable(function, answer, text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            _unreadable(function, answer, text, str(error))
     kind = function.answer
     if value in NO_DATA:
         if kind == "text" or _tells_success(function):
@@ -183,8 +253,10 @@ def _read(function: Function, answer: HttpAnswer) -> Any:
         return [] if kind == "rows" else None
     if not _fits(function, value):
         if function.answer == "rows" and isinstance(value, list) and any(isinstance(row, dict) for row in value):
-            # Only the row that is none: the others are customers' data.
-            _unexpected(function, answer, str(next(row for row in value if not isinstance(row, dict))))
+            odd = next(row for row in value if not isinstance(row, dict))
+            # A text may be an explanation. All else are customers' data.
+            shown = isinstance(odd, str) and function.name not in NEVER_SHOWN
+            _unexpected(function, answer, odd if shown else "an array of rows and something else")
         _unexpected(function, answer, _described(function, answer))
     if isinstance(value, Mapping) and _tells_success(function):
         _refuse_failed_send(function, answer, value)
@@ -222,9 +294,9 @@ def _refuse_failed_send(function: Function, answer: HttpAnswer, value: Mapping[s
         _unexpected(function, answer, _described(function, answer))
 
 
-def _unreadable(function: Function, answer: HttpAnswer, text: bytes) -> NoReturn:
+def _unreadable(function: Function, answer: HttpAnswer, text: bytes, reason: str) -> NoReturn:
     if text[:1] in (b"[", b"{", b'"'):
-        message = f"the answer broke off after {len(answer.body):,} bytes, or is not JSON"
+        message = f"the answer broke off after {len(answer.body):,} bytes, or is not JSON ({reason})"
         error = OptimoveResponseError(message, function=function.name, status=answer.status)
         _again_or_doubt(function, error, happened=True)
     _unexpected(function, answer, _described(function, answer))
@@ -234,8 +306,14 @@ def _described(function: Function, answer: HttpAnswer) -> str:
     words = explanation(answer.body)
     if words.is_html:
         return f"an HTML page ({words.text})"
-    # In whatever form they are answered, there may be a token or others' secrets in it, which nobody knows to redact.
-    return "something else, which is not shown" if function.name in NEVER_SHOWN else words.text
+    if function.name in NEVER_SHOWN:
+        # In whatever form they are answered, there may be a secret in it that nobody knows yet to redact.
+        return "something else, which is not shown"
+    if words.data is not None and function.answer == "rows":
+        # These may be customers' data.
+        names = [name for name in words.data if str(name).isidentifier()] if isinstance(words.data, Mapping) else []
+        return f"an object with {', '.join(names)}" if names else "an array of something else"
+    return words.text
 
 
 def _unexpected(function: Function, answer: HttpAnswer, what: str) -> NoReturn:

@@ -370,7 +370,13 @@ def refuse_top(rows: int, said: str = "Unrecognized input $top", status: int = 4
     return answer
 
 
-@pytest.mark.parametrize("said", ["Unrecognized input $top", "'$TOP' is not a parameter"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("Unrecognized input $top", "'$TOP' is not a parameter", "Unrecognized input %24top", "&#36;top is unknown"),
+        *("Unrecognized parameter top", "bad query: %24Top=50000&x=1"),
+    ],
+)
 @pytest.mark.parametrize("rows", [0, 7, 9_999, 10_001])
 @pytest.mark.parametrize("name", OUTSIDE_CUSTOMERS)
 def test_functions_outside_customers_may_refuse_to_page(
@@ -392,7 +398,9 @@ def test_exactly_10_000_unpaged_rows_may_be_cut_off(api: requests_mock.Mocker, n
     ("name", "said", "status"),
     [
         ("GetCurrentlyTargetedCustomers", "Unrecognized input $top", 400),
+        ("GetCurrentlyTargetedCustomers", "Unrecognized parameter top", 400),
         ("GetMicrosegmentChangers", "No such attribute", 400),
+        ("GetMicrosegmentChangers", "The topic is stopped on the desktop", 400),
         ("GetMicrosegmentChangers", "/model/GetMicrosegmentChangers?$top=50000 not found", 404),
     ],
 )
@@ -403,8 +411,9 @@ def test_other_refusals_are_errors(api: requests_mock.Mocker, name: str, said: s
     assert api.call_count == 1
 
 
-def test_a_refusal_amid_the_pages_is_an_error(api: requests_mock.Mocker) -> None:
-    refusal = {"status_code": 400, "text": "Unrecognized input $top"}
+@pytest.mark.parametrize("said", ["Unrecognized input $top", "Unrecognized input %24top", "Unrecognized parameter top"])
+def test_a_refusal_amid_the_pages_is_an_error(api: requests_mock.Mocker, said: str) -> None:
+    refusal = {"status_code": 400, "text": said}
     api.get(requests_mock.ANY, [{"json": expected_customers(10)}, refusal, {"json": expected_customers(3)}])
     with pytest.raises(OptimoveBadRequestError):
         list(client_of().rows("GetMicrosegmentChangers", page_size=10))
@@ -595,10 +604,44 @@ def test_a_success_that_is_not_quite_one_is_said(
 
 
 def test_rows_do_not_get_into_the_log(api: requests_mock.Mocker, caplog: pytest.LogCaptureFixture) -> None:
-    api.get(requests_mock.ANY, json=[{"CustomerID": "vivi@example.com"}], status_code=206)
-    list(client_of().rows("GetCurrentlyTargetedCustomers"))
-    assert "HTTP 206" in caplog.text
+    api.get(requests_mock.ANY, json=[{"CustomerID": "vivi@example.com"}], status_code=203)
+    assert len(list(client_of().rows("GetCurrentlyTargetedCustomers"))) == 1
+    (page,) = client_of().pages("GetCurrentlyTargetedCustomers")
+    assert len(page) == 1
+    assert "GetCurrentlyTargetedCustomers: accepted with HTTP 203" in caplog.text
     assert "vivi" not in caplog.text
+
+
+READS: dict[str, Callable[[OptimoveClient], Any]] = {
+    "call": lambda client: client.call("GetCurrentlyTargetedCustomers"),
+    "rows": lambda client: list(client.rows("GetCurrentlyTargetedCustomers")),
+    "pages": lambda client: [page.lines for page in client.pages("GetCurrentlyTargetedCustomers")],
+    "typed": lambda client: client.get_action_name(action_id=1),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+@pytest.mark.parametrize("body", [b"", b'[{"CustomerID":"vivi@example.com"}]'])
+@pytest.mark.parametrize("status", [202, 204, 206])
+def test_a_read_that_gets_no_answer_yet_is_tried_again(
+    api: requests_mock.Mocker,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    read: Callable[[OptimoveClient], Any],
+    body: bytes,
+    status: int,
+) -> None:
+    unanswered = {"content": body, "status_code": status}
+    success = {"json": {"ActionName": "Bonus"}} if read is READS["typed"] else {"json": [{"CustomerID": "C1"}]}
+    api.get(requests_mock.ANY, [success])
+    expected = read(client_of())
+    api.get(requests_mock.ANY, [unanswered, unanswered, success])
+    assert read(client_of()) == expected
+    api.get(requests_mock.ANY, [unanswered])
+    with pytest.raises(OptimoveResponseError, match="tried 5 times") as caught:
+        read(client_of())
+    assert (type(caught.value), caught.value.status) == (OptimoveResponseError, status)
+    assert "vivi" not in f"{caplog.text} {caught.value}"
 
 
 # Login mode

@@ -8,6 +8,7 @@ from airflow_provider_optimove.clients.optimove.paging import (
     DEFAULT_PAGE,
     LARGEST_PAGE,
     SERVER_PAGE,
+    Page,
     Paging,
     PagingIgnoredError,
 )
@@ -31,7 +32,7 @@ def read_all(server: Server, page_size: int) -> int:
     paging, rows = Paging(page_size), 0
     while not paging.finished:
         received = server.page(paging.parameters())
-        paging.received(received, f"{received} rows after {rows}".encode())
+        paging.received(received, hash((received, rows)))
         rows += received
     return rows
 
@@ -77,36 +78,36 @@ def test_a_server_with_shorter_pages_loses_nothing(rows: int, largest: int) -> N
 
 def test_a_page_that_comes_again() -> None:
     paging = Paging(2)
-    paging.received(2, b"[1,2]")
+    paging.received(2, 12)
     with pytest.raises(PagingIgnoredError, match=r"after 2 rows.*\$skip"):
-        paging.received(2, b"[1,2]")
+        paging.received(2, 12)
 
 
 def test_a_page_may_come_again_later() -> None:
     paging = Paging(2)
-    for body in (b"[1,2]", b"[3,4]", b"[1,2]"):
-        paging.received(2, body)
+    for checksum in (12, 34, 12):
+        paging.received(2, checksum)
     assert paging.received_rows == 6
 
 
 def test_a_server_that_ignores_skip_is_found_out_on_the_last_page_too() -> None:
     paging = Paging(50_000)
-    paging.received(10_000, b"[the first 10,000]")
+    paging.received(10_000, 12)
     with pytest.raises(PagingIgnoredError):
-        paging.received(10_000, b"[the first 10,000]")
+        paging.received(10_000, 12)
 
 
 @pytest.mark.parametrize("page_size", [1, 100, 10_000])
 def test_more_rows_than_asked_for(page_size: int) -> None:
     with pytest.raises(PagingIgnoredError, match=rf"asked for {page_size:,} rows, received {page_size + 1:,}.*\$top"):
-        Paging(page_size).received(page_size + 1, b"[...]")
+        Paging(page_size).received(page_size + 1, 12)
 
 
 def test_an_empty_page_is_the_last() -> None:
     paging = Paging(2)
-    paging.received(2, b"[1,2]")
+    paging.received(2, 12)
     assert not paging.finished
-    paging.received(0, b"")
+    paging.received(0, 0)
     assert paging.finished
 
 
@@ -114,16 +115,19 @@ def test_an_empty_page_is_the_last() -> None:
 def test_without_paging_one_call_has_all_rows(rows: int) -> None:
     paging = Paging(100, unpaged=True)
     assert paging.parameters() == {}
-    paging.received(rows, b"[...]")
+    paging.received(rows, 12)
     assert paging.finished
 
 
 def test_without_paging_exactly_the_servers_page_may_be_cut_off() -> None:
     with pytest.raises(PagingIgnoredError, match="10,000 rows: some may be missing"):
-        Paging(100, unpaged=True).received(10_000, b"[...]")
+        Paging(100, unpaged=True).received(10_000, 12)
 
 
-def test_pages_are_not_kept() -> None:
-    paging = Paging(2)
-    paging.received(2, b"fake-customer-1")
-    assert "fake-customer-1" not in f"{paging!r} {paging.__dict__}"
+@pytest.mark.parametrize(
+    ("pieces", "rows", "lines"),
+    [((), 0, b""), ((b"{}",), 1, b"{}"), ((b'{"a":1}\n{}', b'{"b":2}', b"{}"), 4, b'{"a":1}\n{}\n{"b":2}\n{}')],
+)
+def test_the_lines_of_a_page(pieces: tuple[bytes, ...], rows: int, lines: bytes) -> None:
+    page = Page(pieces, rows)
+    assert (page.lines, len(page)) == (lines, rows)

@@ -18,6 +18,7 @@ from airflow_provider_optimove.clients.optimove.protocol import (
     SessionRefused,
     explanation,
     judge,
+    judge_page,
     request_of,
     retry_after,
 )
@@ -365,6 +366,7 @@ def test_a_login_never_asks_for_a_login(status: int) -> None:
 
 # Successes
 
+NOT_YET_OR_NOT_ALL = [202, 204, 206]
 ROWS = [{"ActionID": 1, "ActionName": "Bonus"}]
 BOM = b"\xef\xbb\xbf"
 RESULTS: dict[str, tuple[str, bytes, Any]] = {
@@ -400,10 +402,33 @@ RESULTS: dict[str, tuple[str, bytes, Any]] = {
 }
 
 
-@pytest.mark.parametrize("status", [200, 202, 206])
+@pytest.mark.parametrize("status", [200, 202, 203, 206])
 @pytest.mark.parametrize(("name", "body", "expected"), RESULTS.values(), ids=RESULTS)
 def test_results(name: str, body: bytes, expected: Any, status: int) -> None:
-    assert judged(name, answer(status, body)) == expected
+    if catalogue()[name].reads and status in NOT_YET_OR_NOT_ALL:
+        passing_error(name, answer(status, body))
+    else:
+        assert judged(name, answer(status, body)) == expected
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'[{"ActionID":1}]', b"Accepted", b'[{"Acti'])
+@pytest.mark.parametrize("name", [*READS, "GetCurrentlyTargetedCustomers"])
+@pytest.mark.parametrize("status", NOT_YET_OR_NOT_ALL)
+def test_a_read_without_all_of_its_answer_is_tried_again(status: int, name: str, body: bytes) -> None:
+    outcome = answer(status, body, Retry_After="7")
+    for judge_it in (judge, judge_page):
+        with pytest.raises(TryAgain) as caught:
+            judge_it(catalogue()[name], outcome, login_mode=False)
+        error = caught.value.error
+        assert type(error) is OptimoveResponseError
+        assert (error.function, error.status, caught.value.after) == (name, status, 7)
+        assert "gave no answer, or not all of it" in error.message
+
+
+@pytest.mark.parametrize("status", [202, 204, 206])
+@pytest.mark.parametrize("name", ["AddPromotions", "UpdateCampaignMetrics", "RemoveCustomerPII"])
+def test_a_write_need_not_be_done_yet(name: str, status: int) -> None:
+    assert judged(name, answer(status)) is None
 
 
 EMPTY = [b"", b" \n", b"null", b'""', b"[]", b"{}", BOM, BOM + b"[]"]
@@ -439,7 +464,13 @@ WRONG: dict[str, tuple[str, bytes, str]] = {
     "object for rows": ("GetAllActions", b'{"status":429,"error":"Too Many Requests"}', "Too Many Requests"),
     "number for rows": ("GetAllActions", b"5", "5"),
     "false for rows": ("GetAllActions", b"false", "false"),
-    "values for rows": ("GetAllActions", b"[1,2]", "[1,2]"),
+    "values for rows": ("GetAllActions", b"[1,2]", "an array of something else"),
+    "object without an explanation for rows": (
+        "GetAllActions",
+        b'{"Name":1,"Rows":[]}',
+        "answered: an object with Name, Rows",
+    ),
+    "message for rows": ("GetAllActions", b'{"message":"the account is locked"}', "the account is locked"),
     "page for rows": ("GetAllActions", PAGE, "Incident 42"),
     "rows for an object": ("GetActionName", b'[{"ActionName":"Bonus"}]', "Bonus"),
     "text for an object": ("GetActionName", b'"no such action"', "no such action"),
@@ -468,6 +499,51 @@ def test_a_token_in_an_unknown_form_is_not_shown(body: bytes) -> None:
         judged("Login", answer(200, body))
     error = caught.value.error if isinstance(caught.value, TryAgain) else caught.value
     assert "fake-token-1" not in f"{caught.value} {error} {error!r} {error.__dict__}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"CustomerID":"vivi@example.com","Rows":["vivi"]}',
+        b'[["vivi@example.com"]]',
+        b'["vivi@example.com"]',
+        BOM + b' [["vivi@example.com",{}]]',
+        BOM + b'\r\n{"Rows":[{"CustomerID":"vivi@example.com"}]}\n',
+    ],
+)
+@pytest.mark.parametrize("name", ["GetAllActions", "GetCurrentlyTargetedCustomers", "GetRegisteredEventListeners"])
+def test_rows_in_another_form_are_not_shown(name: str, body: bytes) -> None:
+    for judge_it in (judge, judge_page):
+        with pytest.raises(OptimoveResponseError) as caught:
+            judge_it(catalogue()[name], answer(200, body), login_mode=False)
+        assert "vivi" not in f"{caught.value!r} {caught.value} {caught.value.__dict__}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'"https://listener.example/?token=fake-secret-1"',
+        b"https://listener.example/?token=fake-secret-1",
+        b'{"ListenerURL":"https://listener.example/?token=fake-secret-1"}',
+        b'{"message":"https://listener.example/?token=fake-secret-1"}',
+        b'[["https://listener.example/?token=fake-secret-1"]]',
+    ],
+)
+def test_listeners_in_another_form_are_not_shown(body: bytes) -> None:
+    error = final_error("GetRegisteredEventListeners", answer(200, body))
+    assert type(error) is OptimoveResponseError
+    assert "fake-secret-1" not in f"{error} {error!r} {error.__dict__}"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [(b'[{"ActionID":1},{"Acti', "truncated"), (b"[{} {}]", "malformed"), (b'[{"a":"\xff"}]', "utf-8")],
+)
+def test_why_an_answer_cannot_be_read(body: bytes, reason: str) -> None:
+    message = str(passing_error("GetAllActions", answer(200, body)).error)
+    assert f"the answer broke off after {len(body):,} bytes, or is not JSON (" in message
+    assert reason in message.lower()
+    assert "Acti" not in message.removeprefix("GetAllActions")
 
 
 DOUBTFUL = {

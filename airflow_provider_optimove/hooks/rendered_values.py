@@ -1,0 +1,35 @@
+"""Arguments of a call that a template made text of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_optimove.clients.optimove.functions import Function
+
+
+def got_text(expected: str) -> str:
+    """What to say to somebody who meant ``expected``, such as ``list``, and gave its text."""
+    return (
+        "got text. Pass the upstream task's output, or set render_template_as_native_obj=True on the DAG, so that a"
+        f" template gives the {expected} itself"
+    )
+
+
+def text_problems(function: Function, parameters: Any) -> Iterator[str]:
+    """Arguments that are the text of an object or of a list.
+
+    :param function: what is to be called.
+    :param parameters: the arguments of the call, rendered.
+    """
+    from airflow_provider_optimove.clients.optimove.functions.types import Joined
+
+    if isinstance(parameters, str):
+        yield f"parameters: expected an object with values by name, {got_text('object')}"
+    if isinstance(parameters, Mapping):
+        lists = {p.name.lower(): p.name for p in function.parameters.values() if isinstance(p.format, Joined)}
+        for written, value in parameters.items():
+            name = lists.get(str(written).replace("_", "").lower())
+            if name and isinstance(value, str) and value.lstrip()[:1] in ("[", "("):
+                yield f"{name}: expected a list, {got_text('list')}"
