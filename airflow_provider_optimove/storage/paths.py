@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Secrets may hold "/", so credentials do not end where Airflow's reading of the URI has them end.
 CREDENTIALS = re.compile(r"(?<=://)[^/:]*:(?!\d+/).*@")
 # Airflow puts the name of a connection in front of the host.
-FILE_URI = re.compile(r"(?i)file:(//([^/@]*@)?(?P<host>[^/]*))?(?P<path>/.*|(?<=//).+)")
+FILE_URI = re.compile(r"(?is)file:(//([^/@]*@)?(?P<host>[^/]*))?(?P<path>/.*)")
 USER_INFO = re.compile(rf"{CREDENTIALS.pattern}|(?<=://)[^/]*@")
 
 
@@ -35,9 +35,10 @@ def location_of(path: str) -> str:
 
     :raises OptimoveInputError: the path names a file of another machine.
     """
-    if of_file := FILE_URI.match(path):
-        if (of_file["host"] or "").lower() not in ("", "localhost"):
-            raise OptimoveInputError(f"{shown_path(path)}: a file: address leads to this machine only")
+    if path.lower().startswith("file:"):
+        of_file = FILE_URI.fullmatch(path)
+        if not of_file or (of_file["host"] or "").lower() not in ("", "localhost"):
+            raise OptimoveInputError(f"{shown_path(path)}: expected file:///, with three slashes, and an absolute path")
         path = of_file["path"]
     # Absolute also because Airflow 2.11 takes a relative path for one below the root.
     return path if "://" in path else os.path.realpath(os.path.expanduser(path))

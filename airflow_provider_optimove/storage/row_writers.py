@@ -62,7 +62,10 @@ class RowWriter(Protocol):
         ...
 
     def finish(self) -> None:
-        """Write what the format has at its end. The file stays open."""
+        """Write what the format has at its end. The file stays open.
+
+        :raises OptimoveInputError: a column was chosen that no row had.
+        """
         ...
 
 
@@ -108,7 +111,8 @@ class JsonLinesWriter:
             self._file.write(b"\n")
 
     def finish(self) -> None:
-        """JSON Lines end with their last row."""
+        if self._shaper:
+            self._shaper.end()
 
 
 def _surely_lack(names: Iterable[str], lines: bytes) -> bool:
@@ -169,6 +173,7 @@ class CsvWriter:
             self._file.write("".join(map(row.__mod__, zip(*columns, strict=True))).encode())
 
     def finish(self) -> None:
+        self._shaper.end()
         self._begin()
 
     def _begin(self) -> None:
@@ -234,6 +239,7 @@ class ParquetWriter:
             self._write_group()
 
     def finish(self) -> None:
+        self._shaper.end()
         self._write_group()
         assert self._groups
         self._groups.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 from collections import defaultdict
@@ -228,14 +229,15 @@ class Shaper:
         self._decoder = FieldDecoder()
         self._rows = 0
         self._warned = False
+        self._missing: dict[str, str] = {}
 
     def stretches(self, lines: bytes, constants: Mapping[str, Any]) -> Iterator[Stretch]:
         """The rows of a page.
 
         :param lines: JSON Lines, at least one.
         :param constants: what the rows have in common.
-        :raises OptimoveInputError: a value has no place in the columns that were chosen, or no row of the first page
-            has one of them.
+        :raises OptimoveInputError: a value has no place in the columns that were chosen, or one of them seems to be
+            misspelt.
         """
         if not self._rows:
             self._begin(lines)
@@ -246,6 +248,23 @@ class Shaper:
             stretch = self._placed(some, common)
             yield stretch
             self._rows += stretch.count
+
+    def end(self) -> None:
+        """Look back at all rows.
+
+        :raises OptimoveInputError: a column was chosen that is not documented, and that no row had.
+        """
+        if self._missing:
+            problems = [
+                f"{name} is no documented field, and no row has it{self._near(lower)}"
+                for lower, name in self._missing.items()
+            ]
+            raise OptimoveInputError("the columns of the file are not valid", problems=problems)
+
+    def _near(self, lower: str) -> str:
+        near = difflib.get_close_matches(lower, self._known, n=1, cutoff=0.8)
+        spelled = [*self._layout.fields, *self._layout.list_names, *self._layout.constants, OTHER_FIELDS]
+        return f"; did you mean {next(name for name in spelled if name.lower() == near[0])}?" if near else ""
 
     def misfit(self, stretch: Stretch, position: int, name: str, value: Any, reason: str) -> None:
         """Put a value that does not fit its column among the row's other fields.
@@ -280,17 +299,19 @@ class Shaper:
         for some in _stretches(lines):
             for name in self._decoder.columns(some):
                 seen.setdefault(name.lower(), name)
-        if missing := [column.field for column in undocumented if column.field.lower() not in seen]:
-            raise OptimoveInputError(
-                "the columns of the file are not valid",
-                problems=[f"{name} is no documented field, and no row of the first page has it" for name in missing],
-            )
+        self._missing = {column.field.lower(): column.field for column in undocumented}
+        for name in seen:
+            self._missing.pop(name, None)
+        if any(self._near(name) for name in self._missing):
+            self.end()
         if self._keeps_all:
             taken = self._known.union(column.name.lower() for column in self.columns)
             self.columns[-1:-1] = [Column(name, name, "text") for lower, name in seen.items() if lower not in taken]
 
     def _placed(self, lines: bytes, constants: Mapping[str, Any]) -> Stretch:
         found = self._decoder.columns(lines)
+        for name in found if self._missing else ():
+            self._missing.pop(name.lower(), None)
         spellings: defaultdict[str, list[str]] = defaultdict(list)
         for name in sorted(found):
             spellings[name.lower()].append(name)

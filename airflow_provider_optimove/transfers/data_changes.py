@@ -26,7 +26,7 @@ class DataChanges:
         self._client = client
         self._function = function
         self._fail = fail
-        self._before = self._data_date()
+        self._before = self._data_date(first=True)
 
     def check(self, file: str, written: int) -> None:
         """Ask again.
@@ -50,12 +50,12 @@ class DataChanges:
         log.warning("%s: %s: %s", self._function, file, message)
         self._before = now
 
-    def _data_date(self) -> datetime.date | None:
+    def _data_date(self, *, first: bool = False) -> datetime.date | None:
         try:
             return self._client.get_last_data_update()
         except OptimoveError as error:
-            # With this one, the read itself would fail, too.
-            if self._fail or isinstance(error, OptimoveAuthenticationError):
+            if self._fail or (first and isinstance(error, OptimoveAuthenticationError)):
+                # With this one, the read itself would fail, too.
                 raise
             log.warning("It cannot be told whether the data changes during the read: %s", error)
             return None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_optimove.clients.optimove.functions import Function
     from airflow_provider_optimove.clients.optimove.paging import Page
     from airflow_provider_optimove.hooks.optimove import OptimoveHook
+    from airflow_provider_optimove.storage.row_writers import RowWriter
     from airflow_provider_optimove.storage.shaping import FileLayout
     from airflow_provider_optimove.transfers.data_changes import DataChanges
     from airflow_provider_optimove.transfers.planned_files import FileFormat, PlannedFile
@@ -168,7 +169,11 @@ class OptimoveToObjectStorageOperator(BaseOperator):
             changes = DataChanges(self.hook.client, declared.name, fail=self.on_data_update == "fail")
         results: list[dict[str, Any]] = []
         for read in reads:
-            results.append(self._write(read, changes, written=len(results), is_last=read is reads[-1]))
+            try:
+                results.append(self._write(read, changes, written=len(results), is_last=read is reads[-1]))
+            except OptimoveError as error:
+                error.function = error.function or declared.name
+                raise
             self._report_lineage(declared, read.file)
         return results
 
@@ -180,7 +185,7 @@ class OptimoveToObjectStorageOperator(BaseOperator):
 
         path = read.file.path
         file_format, compressed = format_of(path, self.file_format)
-        in_columns = file_format != "jsonl" or read.layout.shapes
+        as_they_came = file_format == "jsonl" and not read.layout.shapes and not read.layout.constants
         started = time.monotonic()
         rows = pages = 0
         with whole_file(path, self.object_storage_conn_id, overwrite=self.overwrite) as whole:
@@ -189,9 +194,7 @@ class OptimoveToObjectStorageOperator(BaseOperator):
             with gzip as content:
                 writer = row_writer(content, file_format, read.layout)
                 for constants, page in fetched_ahead(self._pages(read.calls)):
-                    # The first page decides on columns, so that it must not be cut. Other lines are best not copied.
-                    for lines in (page.lines,) if in_columns else page.pieces:
-                        writer.write(lines, constants)
+                    _write_page(writer, page, constants, as_they_came=as_they_came)
                     rows += page.rows
                     pages += 1
                     # Not to be held while the next one arrives.
@@ -212,14 +215,12 @@ class OptimoveToObjectStorageOperator(BaseOperator):
         from airflow_provider_optimove.transfers.planned_files import shown_call
 
         page_size = DEFAULT_PAGE if self.page_size is None else self.page_size
-        count = sum(len(file.calls) for file in planned)
-        number = 0
+        count = 1 if isinstance(self.parameters, Mapping | None) else len(self.parameters)
         for file in planned:
             layout = self._layout(declared, file)
             calls = []
-            for arguments in file.calls:
-                number += 1
-                shown = f"call {number:,} of {count:,} ({shown_call(declared, arguments)})" if count > 1 else ""
+            for number, arguments in zip(file.numbers, file.calls, strict=True):
+                shown = f"call {number:,} of {count:,}{shown_call(declared, arguments)}" if count > 1 else ""
                 constants = {column: arguments.get(file.arguments[column]) for column in layout.constants}
                 pages = self.hook.client.pages(declared.name, arguments, page_size=page_size)
                 calls.append(_Call(shown, constants, pages))
@@ -296,3 +297,9 @@ class OptimoveToObjectStorageOperator(BaseOperator):
 
     def _not_valid(self, *problems: str) -> OptimoveInputError:
         return OptimoveInputError("the arguments are not valid", function=self.function, problems=problems)
+
+
+def _write_page(writer: RowWriter, page: Page, constants: Mapping[str, Any], *, as_they_came: bool) -> None:
+    # The first page decides on columns, so that it must not be cut. Other lines are best not copied.
+    for lines in page.pieces if as_they_came else (page.lines,):
+        writer.write(lines, constants)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
 from airflow_provider_optimove.clients.optimove.arguments import bind
-from airflow_provider_optimove.clients.optimove.functions import Function, answer_fields
+from airflow_provider_optimove.clients.optimove.functions import Function, Parameter, answer_fields
 from airflow_provider_optimove.clients.optimove.functions.types import (
     Boolean,
     CalendarDate,
@@ -23,7 +22,7 @@ from airflow_provider_optimove.clients.optimove.functions.types import (
 from airflow_provider_optimove.exceptions import OptimoveInputError
 from airflow_provider_optimove.hooks.rendered_values import text_problems
 from airflow_provider_optimove.storage.paths import location_of, shown_path
-from airflow_provider_optimove.storage.shaping import OTHER_FIELDS, FileLayout, Kind
+from airflow_provider_optimove.storage.shaping import FileLayout, Kind
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +40,14 @@ class PlannedFile:
 
     :param path: where it lies.
     :param calls: checked arguments of the calls, by Optimove's names.
+    :param numbers: which ones of those that were given they are; the first is call 1.
     :param arguments: the columns that arguments can become: the arguments' names by the columns'.
     :param shared: whether the calls may differ in their arguments, so that each of them becomes a column.
     """
 
     path: str
     calls: tuple[Mapping[str, Any], ...]
+    numbers: tuple[int, ...]
     arguments: Mapping[str, str]
     shared: bool
 
@@ -67,14 +68,18 @@ def planned_files(function: Function, parameters: Any, path: str) -> list[Planne
     """
     several = isinstance(parameters, Sequence) and not isinstance(parameters, str)
     problems: list[str] = []
-    calls = list(_checked_calls(function, parameters if several else [parameters], several, problems))
-    columns = _columns_of_arguments(function, calls)
+    checked = dict(_checked_calls(function, parameters if several else [parameters], several, problems))
+    columns = _columns_of_arguments(function, list(checked.values()))
     if has_placeholder(path):
-        files = [PlannedFile(_filled_in(path, function, call, problems), (call,), columns, False) for call in calls]
+        files = [
+            PlannedFile(_filled_in(path, function, call, problems), (call,), (number,), columns, shared=False)
+            for number, call in checked.items()
+        ]
     else:
-        files = [PlannedFile(path, tuple(calls), columns, several)]
-        if len({tuple(call.get(name) for name in (ATTRIBUTES, ATTRIBUTES_DELIMITER)) for call in calls}) > 1:
-            problems.append("CustomerAttributes: all calls whose rows go into one file need the same")
+        files = [PlannedFile(path, tuple(checked.values()), tuple(checked), columns, shared=several)]
+        for name, parameter in function.parameters.items():
+            if _shapes_rows(parameter) and len({call.get(name) for call in checked.values()}) > 1:
+                problems.append(f"{name}: all calls whose rows go into one file need the same")
     problems += _paths_given_twice(files)
     if re.search(r"[{}]", _PLACEHOLDER.sub("", path)):
         problems.append(
@@ -105,10 +110,11 @@ def layout_of(
         named.
     :raises OptimoveInputError: names that cannot be.
     """
-    named = {name.lower() for name in (*(columns or ()), *(rename or ()))}
+    chosen = {name.lower() for name in columns or ()}
     call = file.calls[0] if file.calls else {}
     attributes = tuple(call[ATTRIBUTES].split(";")) if ATTRIBUTES in call else ()
     if attributes_as_fields is None:
+        named = chosen.union(name.lower() for name in rename or ())
         attributes_as_fields = file_format != "jsonl" or not named.isdisjoint(name.lower() for name in attributes)
     fields = dict(answer_fields(function.answer_shape))
     if attributes:
@@ -123,7 +129,7 @@ def layout_of(
         constants={
             column: _kind_of(function.parameters[name].format)
             for column, name in file.arguments.items()
-            if file.shared or column.lower() in named
+            if file.shared or (column.lower() in chosen and column not in attributes)
         },
         columns=None if columns is None else tuple(columns),
         rename=rename or {},
@@ -133,18 +139,7 @@ def layout_of(
     except OptimoveInputError as error:
         error.function = function.name
         raise
-    if misspelt := list(_misspelt(columns or (), layout, file.arguments)):
-        raise OptimoveInputError("the columns of the file are not valid", function=function.name, problems=misspelt)
     return layout
-
-
-def _misspelt(columns: Sequence[str], layout: FileLayout, arguments: Iterable[str]) -> Iterator[str]:
-    """Undocumented fields can be columns, too, but not what looks like a slip."""
-    documented = {name.lower(): name for name in (*layout.fields, *layout.list_names, *arguments, OTHER_FIELDS)}
-    for name in columns:
-        if name.lower() not in documented:
-            for near in difflib.get_close_matches(name.lower(), documented, n=1, cutoff=0.85):
-                yield f"columns names {name}; did you mean {documented[near]}?"
 
 
 def _kind_of(format_: Format) -> Kind:
@@ -170,14 +165,15 @@ def format_of(path: str, file_format: FileFormat | None) -> tuple[FileFormat, bo
 
 
 def shown_call(function: Function, call: Mapping[str, Any]) -> str:
-    """The arguments of a call as a log may show them: numbers and dates, but nothing that may name a customer."""
-    plain = {name: value for name, value in call.items() if _kind_of(function.parameters[name].format) != "text"}
-    return ", ".join(f"{name} {value}" for name, value in plain.items())
+    """The arguments of a call in brackets, as a log may show them: nothing that may name a customer."""
+    plain = [f"{name} {value}" for name, value in call.items() if _kind_of(function.parameters[name].format) != "text"]
+    return f" ({', '.join(plain)})" if plain else ""
 
 
 def _checked_calls(
     function: Function, parameters: Sequence[Any], several: bool, problems: list[str]
-) -> Iterator[Mapping[str, Any]]:
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Valid calls by their numbers."""
     numbers: dict[tuple[tuple[str, Any], ...], int] = {}
     for number, given in enumerate(parameters, start=1):
         try:
@@ -188,7 +184,7 @@ def _checked_calls(
             problems += [f"call {number}: {problem}" if several else problem for problem in error.problems]
             continue
         if (first := numbers.setdefault(tuple(sorted(call.items())), number)) == number:
-            yield call
+            yield number, call
         else:
             log.warning("%s: call %d is the same as call %d, and made once only", function.name, number, first)
 
@@ -210,10 +206,16 @@ def _filled_in(path: str, function: Function, call: Mapping[str, Any], problems:
 
 
 def _paths_given_twice(files: Sequence[PlannedFile]) -> Iterator[str]:
-    seen: dict[str, int] = {}
-    for number, file in enumerate(files, start=1):
-        if (first := seen.setdefault(location_of(file.path), number)) != number:
-            yield f"path: calls {first} and {number} have the same, {shown_path(file.path)}"
+    seen: dict[str, PlannedFile] = {}
+    for file in files:
+        if (first := seen.setdefault(location_of(file.path), file)) is not file:
+            yield f"path: calls {first.numbers[0]} and {file.numbers[0]} have the same, {shown_path(file.path)}"
+
+
+def _shapes_rows(parameter: Parameter) -> bool:
+    """Whether it is about what the rows hold, and not about which rows there are."""
+    names_attributes = isinstance(parameter.format, Joined) and parameter.format.optional
+    return names_attributes or parameter.name == ATTRIBUTES_DELIMITER
 
 
 def _columns_of_arguments(function: Function, calls: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
@@ -224,8 +226,7 @@ def _columns_of_arguments(function: Function, calls: Sequence[Mapping[str, Any]]
     fields = {name.lower() for name in answer_fields(function.answer_shape)}
     columns = {}
     for name, parameter in function.parameters.items():
-        names_attributes = isinstance(parameter.format, Joined) and parameter.format.optional
-        if name in given and not names_attributes and name != ATTRIBUTES_DELIMITER:
+        if name in given and not _shapes_rows(parameter):
             # An id means the same in the rows; the date that is asked for is not the date of a row.
             differs = name.lower() in fields and not name.endswith("ID")
             columns[f"Requested{name}" if differs else name] = name

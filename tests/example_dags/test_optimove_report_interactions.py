@@ -46,7 +46,8 @@ def reports(airflow_db: Path) -> Iterator[Reports]:
 
     def extras() -> list[dict[str, Any]]:
         with create_session() as session:
-            return [dict(found.extra) for found in session.query(event).order_by(event.id)]
+            of_the_asset = (event.asset if AIRFLOW_V_3_0_PLUS else event.dataset).has(uri="optimove_interactions")
+            return [dict(found.extra) for found in session.query(event).filter(of_the_asset).order_by(event.id)]
 
     yield extras
     with create_session() as session:

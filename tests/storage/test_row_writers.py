@@ -303,12 +303,19 @@ class TestColumns:
     @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
     def test_a_chosen_column_that_nothing_has(self, file_format: FileFormat) -> None:
         layout = FileLayout(FIELDS, columns=("Missing", "CustomerID", "New", "Gone"))
+        pages = (b"", b'{"CustomerID":"C1"}\n{"NEW":1}', b'{"gone":2}')
         with pytest.raises(OptimoveInputError) as raised:
-            written(file_format, layout, b"", b'{"CustomerID":"C1"}\n{"NEW":1}', b'{"Missing":1,"Gone":2}')
-        assert raised.value.problems == (
-            "Missing is no documented field, and no row of the first page has it",
-            "Gone is no documented field, and no row of the first page has it",
-        )
+            written(file_format, layout, *pages)
+        assert raised.value.problems == ("Missing is no documented field, and no row has it",)
+        assert written(file_format, layout, *pages, b'{"Missing":1}')
+
+    @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
+    def test_a_chosen_column_that_seems_misspelt(self, file_format: FileFormat) -> None:
+        layout = FileLayout(FIELDS, columns=("ActonID",))
+        with pytest.raises(OptimoveInputError, match=r"ActonID .* no row has it; did you mean ActionID\?"):
+            # Told after the first page, before the many others.
+            row_writer(io.BytesIO(), file_format, layout).write(b'{"ActionID":1}')
+        assert written(file_format, layout, b'{"ActonID":1}')
 
     @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
     def test_a_chosen_column_need_not_be_in_every_row(self, file_format: FileFormat) -> None:

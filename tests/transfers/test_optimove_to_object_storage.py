@@ -483,7 +483,7 @@ def test_an_argument_can_be_a_column(start: Start, tmp_path: Path, ending: str, 
     rows = rows_of(file)
     assert [(row["CustomerID"], str(row["CampaignID"])) for row in rows] == [(customer, "221") for customer in expected]
     assert {tuple(row) for row in rows} == {("CustomerID", "CampaignID")}
-    transfer(**options, rename={"campaignID": "campaign"})
+    transfer(**options, columns=["CustomerID", "CampaignID"], rename={"campaignID": "campaign"})
     assert [(row["CustomerID"], str(row["campaign"])) for row in rows_of(file)] == [
         (customer, "221") for customer in expected
     ]
@@ -582,7 +582,7 @@ def test_an_error_names_its_call(
 
 
 def test_a_single_call_has_no_number(start: Start, tmp_path: Path) -> None:
-    for parameters in ({"CampaignID": 7}, [{"CampaignID": 7}], [{"CampaignID": 7}] * 2):
+    for parameters in ({"CampaignID": 7}, [{"CampaignID": 7}]):
         start(60).fail(EXECUTION, status=400, body='"No such campaign"')
         with pytest.raises(OptimoveBadRequestError) as raised:
             transfer(function=EXECUTION, parameters=parameters, path=str(tmp_path / "rows.jsonl"))
@@ -643,7 +643,7 @@ def test_no_customer_is_in_the_log(
         ({"path": "CampaignID}.csv"}, "has a brace"),
         ({"path": "{{CampaignID}}.csv"}, "has a brace"),
         ({"path": "{CampaignID}-{.csv"}, "has a brace"),
-        ({"path": "file://elsewhere/{CampaignID}.csv"}, "a file: address leads to this machine only"),
+        ({"path": "file://elsewhere/{CampaignID}.csv"}, "expected file:///, with three slashes"),
         ({"path": "x.csv", "function": "GetRegisteredEventListeners"}, "hold secrets; use OptimoveFunctionOperator"),
         (
             {"path": "x.csv", "parameters": {"CampaignID": 1, "customer_attributes": "['Alias']"}},
@@ -654,12 +654,6 @@ def test_no_customer_is_in_the_log(
             "call 1: CustomerAttributes: expected a list, got text",
         ),
         ({"path": "x.csv", "parameters": [{"CampaignID": 1}, "{'CampaignID': 2}"]}, "call 2: parameters: expected an"),
-        ({"path": "x.csv", "columns": ["ActonID"]}, r"columns names ActonID; did you mean ActionID\?"),
-        ({"path": "x.jsonl", "columns": ["CustomerID", "campaignid", "promocodes"]}, r"did you mean PromoCode\?"),
-        (
-            {"path": "x.csv", "parameters": [{"CampaignID": 1}], "columns": ["CampainID"]},
-            r"columns names CampainID; did you mean CampaignID\?",
-        ),
         ({"path": "x.csv", "columns": "CustomerID"}, "columns: expected a list of names, got 'CustomerID'"),
         ({"path": "x.csv", "rename": ["CustomerID"]}, "rename: expected an object"),
         ({"path": "x.csv", "rename": {"Country": "c"}}, "rename names Country"),
@@ -706,20 +700,20 @@ def test_wrong_choices_are_told_when_the_dag_is_read(arguments: dict[str, Any], 
 def test_a_file_of_another_machine(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox = start(1)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(OptimoveInputError, match="a file: address leads to this machine only"):
+    with pytest.raises(OptimoveInputError, match="expected file:///, with three slashes"):
         transfer(function=EVERYBODY, path="file://elsewhere/rows.csv")
     assert sandbox.calls_of(EVERYBODY) == []
     assert files_in(tmp_path) == []
 
 
-def test_an_undocumented_column_must_be_on_the_first_page(start: Start, tmp_path: Path) -> None:
+def test_an_undocumented_column_must_be_in_some_row(start: Start, tmp_path: Path) -> None:
     sandbox = start(1)
     sandbox.fail(EVERYBODY, body='[{"CustomerID":"A"},{"CustomerID":"B","Score":5}]', times=2)
     for ending in ("jsonl", "csv"):
         file = tmp_path / f"rows.{ending}"
         transfer(function=EVERYBODY, path=str(file), columns=["CustomerID", "score"])
         assert [row.get("score") or None for row in rows_of(file)] in ([None, "5"], [None, 5])
-    with pytest.raises(OptimoveInputError, match="score is no documented field, and no row of the first page has it"):
+    with pytest.raises(OptimoveInputError, match="score is no documented field, and no row has it"):
         transfer(function=EVERYBODY, path=str(tmp_path / "rows.csv"), columns=["CustomerID", "score"])
     assert [row["score"] for row in rows_of(tmp_path / "rows.csv")] == ["", "5"]
 

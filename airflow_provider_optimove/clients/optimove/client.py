@@ -69,7 +69,7 @@ T = TypeVar("T")
 
 UNIQUE_MESSAGE_ID = "UniqueMessageID"
 # However "$" is written in a text or a page.
-NAMES_TOP = re.compile(r"(\$|%24|&#36;|\b)top\b", re.IGNORECASE)
+NAMES_TOP = re.compile(r"(\$|%24|&#36;|(parameter|input)\W+)top\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

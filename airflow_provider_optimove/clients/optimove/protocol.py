@@ -32,8 +32,8 @@ LOGIN = "Login"
 NEVER_SHOWN = (LOGIN, "GetRegisteredEventListeners")
 LONGEST_EXPLANATION = 2_000
 NO_DATA: tuple[Any, ...] = (None, "", [], {})
-# Of a function that reads. 202 and 204 mean not yet, 206 not all.
-ANSWERED = (200, 203)
+# Of a function that reads. 202 means not yet, 206 not all.
+ANSWERED = (200, 203, 204)
 LONGEST_OPENING = 100
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -309,10 +309,13 @@ def _described(function: Function, answer: HttpAnswer) -> str:
     if function.name in NEVER_SHOWN:
         # In whatever form they are answered, there may be a secret in it that nobody knows yet to redact.
         return "something else, which is not shown"
-    if words.data is not None and function.answer == "rows":
-        # These may be customers' data.
-        names = [name for name in words.data if str(name).isidentifier()] if isinstance(words.data, Mapping) else []
-        return f"an object with {', '.join(names)}" if names else "an array of something else"
+    if words.data is not None and (function.answer == "rows" or function.group == "customers"):
+        # These may be customers' data; so may names that nobody knows.
+        if not isinstance(words.data, Mapping):
+            return "an array of something else"
+        documented = {name.lower() for name in function.answer_shape.__annotations__}
+        names = [name for name in words.data if str(name).lower() in documented]
+        return f"an object with {', '.join(names)}" if names else "an object"
     return words.text
 
 
