@@ -78,6 +78,10 @@ class OptimoveRejectedRowsError(OptimoveError):
     """Optimove did not accept some of the rows of a write."""
 
 
+class OptimoveCampaignFailedError(OptimoveError):
+    """A campaign that was waited for failed; the message holds Optimove's Error."""
+
+
 class OptimoveInputError(OptimoveError, ValueError):
     """Arguments or rows are not valid; found before anything was sent.
 

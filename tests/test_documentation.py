@@ -32,9 +32,12 @@ from airflow_provider_optimove.operators import optimove
 from airflow_provider_optimove.operators.any_function import MOST_ROWS
 from airflow_provider_optimove.operators.batched_write import LONGEST_RATE_LIMIT_WAIT, OptimoveBatchedWriteOperator
 from airflow_provider_optimove.sandbox import Fault, OptimoveSandbox
+from airflow_provider_optimove.sensors.optimove import OptimoveCampaignSensor
+from airflow_provider_optimove.sensors.waits import LONGEST_CALL
 from airflow_provider_optimove.storage.row_files import ENDINGS
 from airflow_provider_optimove.transfers.optimove_to_object_storage import OptimoveToObjectStorageOperator
 from airflow_provider_optimove.transfers.planned_files import FORMATS
+from airflow_provider_optimove.triggers.shared_poll import LONGEST_PAUSE
 
 pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
 
@@ -53,6 +56,7 @@ TASKS = [snippet for snippet in PYTHON if "task_id=" in snippet and snippet not 
 EXTRACTING, REPORTING = TASKS
 PLAIN = [snippet for snippet in PYTHON if snippet not in (*DAGS, *CONFTEST, *TASKS)]
 READING = (ROOT / "docs" / "reading.md").read_text()
+WAITING = (ROOT / "docs" / "waiting.md").read_text()
 WRITING = (ROOT / "docs" / "writing.md").read_text()
 
 
@@ -142,6 +146,30 @@ def test_arguments_of_the_reading_page_are_the_operators() -> None:
     assert set(documented) == set(arguments)
     templates = {"optimove_conn_id", "object_storage_conn_id", "function", "parameters", "path", "columns", "rename"}
     assert set(OptimoveToObjectStorageOperator.template_fields) == templates
+
+
+def test_sensors_of_the_waiting_page_run(optimove_sandbox: OptimoveSandbox, run_dag: Callable[[str], Any]) -> None:
+    (snippet,) = python_of("docs/waiting.md")
+    today = optimove_sandbox.last_data_update + datetime.timedelta(days=1)
+    long_ago = today - datetime.timedelta(days=9)
+    on_mail = OptimoveHook().call("GetExecutedCampaignsByChannel", {"ChannelID": 15, "Date": long_ago})
+    campaign_id = on_mail[0]["CampaignID"]
+    run = run_dag(dag_of(snippet.replace("{{ params.campaign_id }}", str(campaign_id))))
+    assert set(run.states.values()) == {"success"}
+    assert run.xcom("data_is_ready") == optimove_sandbox.last_data_update.isoformat()
+    sends = run.xcom("campaign_was_sent")
+    assert sends == OptimoveHook().call("GetExecutedCampaignChannelDetails", CampaignID=campaign_id, ChannelID=15)
+    assert f"their rows: `{'`, `'.join(sends[0])}`" in WAITING
+
+
+def test_facts_of_the_waiting_page() -> None:
+    defaults = inspect.signature(OptimoveCampaignSensor.__init__).parameters
+    for argument in ("allowed_states", "failed_states"):
+        (state,) = defaults[argument].default
+        assert f"one of `{argument}` (`{state}`)" in WAITING
+    assert (LONGEST_CALL, LONGEST_PAUSE) == (60, 15 * 60)
+    assert "at most a minute" in WAITING
+    assert "every 15 minutes" in WAITING
 
 
 def test_numbers_and_formats_of_the_reading_page() -> None:

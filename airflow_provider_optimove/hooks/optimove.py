@@ -47,6 +47,7 @@ class OptimoveHook(BaseHook):
 
     :param optimove_conn_id: the connection; nothing is read or sent before the first call.
     :param longest_wait: seconds that a call may wait for the rate limit; None: as long as a call may take at all.
+    :param longest_call: seconds that a call may take, where that is less than the connection's ``total_timeout``.
     """
 
     conn_name_attr = "optimove_conn_id"
@@ -55,11 +56,17 @@ class OptimoveHook(BaseHook):
     hook_name = "Optimove"
 
     def __init__(
-        self, optimove_conn_id: str = default_conn_name, *, longest_wait: float | None = None, **kwargs: Any
+        self,
+        optimove_conn_id: str = default_conn_name,
+        *,
+        longest_wait: float | None = None,
+        longest_call: float | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.optimove_conn_id = optimove_conn_id
         self._longest_wait = longest_wait
+        self._longest_call = longest_call
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -79,7 +86,10 @@ class OptimoveHook(BaseHook):
     def client(self) -> OptimoveClient:
         """The client of the connection, with one typed method a function."""
         return client_from_connection(
-            self._connection, translate_error=ending_the_task, longest_wait=self._longest_wait
+            self._connection,
+            translate_error=ending_the_task,
+            longest_wait=self._longest_wait,
+            longest_call=self._longest_call,
         )
 
     def get_conn(self) -> OptimoveClient:
@@ -136,12 +146,14 @@ def client_from_connection(
     *,
     translate_error: Callable[[OptimoveError], OptimoveError] = lambda error: error,
     longest_wait: float | None = None,
+    longest_call: float | None = None,
 ) -> OptimoveClient:
     """The client that a connection describes.
 
     :param connection: an Airflow connection of type ``optimove``.
     :param translate_error: applied to every error, also to those of the connection itself.
     :param longest_wait: seconds that a call may wait for the rate limit; None: as long as a call may take at all.
+    :param longest_call: seconds that a call may take, where that is less than the connection's ``total_timeout``.
     :raises OptimoveInputError: a field of the connection is missing or wrong.
     """
     try:
@@ -150,6 +162,9 @@ def client_from_connection(
         raise translate_error(error) from None
     if longest_wait is not None:
         settings = replace(settings, http=replace(settings.http, longest_wait=longest_wait))
+    if longest_call is not None:
+        total = min(settings.http.total_timeout, longest_call)
+        settings = replace(settings, http=replace(settings.http, total_timeout=total))
     return OptimoveClient(settings, translate_error=translate_error)
 
 

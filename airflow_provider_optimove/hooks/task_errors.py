@@ -38,6 +38,10 @@ class OptimoveUncertainWriteError(exceptions.OptimoveUncertainWriteError, Airflo
     """A write whose outcome is unknown."""
 
 
+class OptimoveCampaignFailedError(exceptions.OptimoveCampaignFailedError, AirflowFailException):
+    """A campaign that was waited for failed."""
+
+
 _ENDING: dict[type[exceptions.OptimoveError], type[exceptions.OptimoveError]] = {
     exceptions.OptimoveInputError: OptimoveInputError,
     exceptions.OptimoveBadRequestError: OptimoveBadRequestError,
@@ -46,6 +50,7 @@ _ENDING: dict[type[exceptions.OptimoveError], type[exceptions.OptimoveError]] = 
     exceptions.OptimoveUnknownFunctionError: OptimoveUnknownFunctionError,
     exceptions.OptimoveRejectedRowsError: OptimoveRejectedRowsError,
     exceptions.OptimoveUncertainWriteError: OptimoveUncertainWriteError,
+    exceptions.OptimoveCampaignFailedError: OptimoveCampaignFailedError,
 }
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 
 from airflow_provider_optimove.exceptions import (
     OptimoveAuthenticationError,
     OptimoveBadRequestError,
+    OptimoveCampaignFailedError,
     OptimoveError,
     OptimoveInputError,
     OptimovePermissionError,
@@ -21,18 +21,19 @@ PERMANENT_ERRORS: tuple[type[OptimoveError], ...] = (
     OptimoveAuthenticationError,
     OptimovePermissionError,
     OptimoveUnknownFunctionError,
+    OptimoveCampaignFailedError,
 )
 """Errors that asking again does not change. Every other error is one that may pass."""
 
 _PERMANENT_BY_NAME = {error.__name__: error for error in PERMANENT_ERRORS}
 
 
-def success_event(found: date) -> dict[str, Any]:
+def success_event(value: Any) -> dict[str, Any]:
     """The event of a wait that is over.
 
-    :param found: the data date that ended it.
+    :param value: what the sensor will return, plain JSON.
     """
-    return {"status": "success", "date": found.isoformat()}
+    return {"status": "success", "value": value}
 
 
 def error_event(error: OptimoveError) -> dict[str, Any]:
@@ -74,19 +75,12 @@ def permanent_error(event: object) -> OptimoveError | None:
     return error_class(message, function=function, status=status)
 
 
-def date_of_success(event: object, target: date) -> date:
-    """The data date that an event of success carries.
+def value_of_success(event: object) -> Any:
+    """What an event of success carries.
 
     :param event: what the trigger sent.
-    :param target: the date that was waited for.
-    :raises OptimoveError: this is no event of success, or its date comes before ``target``.
+    :raises OptimoveError: this is no event of success.
     """
-    if isinstance(event, Mapping) and event.get("status") == "success":
-        text = event.get("date")
-        try:
-            found = date.fromisoformat(text) if isinstance(text, str) and len(text) == 10 else None
-        except ValueError:
-            found = None
-        if found is not None and found.isoformat() == text and found >= target:
-            return found
-    raise OptimoveError(f"the trigger's event is not one that ends a wait for data of {target}")
+    if isinstance(event, Mapping) and event.get("status") == "success" and "value" in event:
+        return event["value"]
+    raise OptimoveError("the trigger's event says neither that the wait is over nor why it failed")

@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_optimove import exceptions
 from airflow_provider_optimove.exceptions import OptimoveError, OptimoveServerError
 from airflow_provider_optimove.triggers import optimove as module
+from airflow_provider_optimove.triggers import shared_poll
 from airflow_provider_optimove.triggers.events import PERMANENT_ERRORS
-from airflow_provider_optimove.triggers.optimove import OptimoveLastDataUpdateTrigger
+from airflow_provider_optimove.triggers.optimove import OptimoveCampaignTrigger, OptimoveLastDataUpdateTrigger
 
 SECRET = "not-a-real-api-key"
-BEFORE, TARGET, AFTER = date(2026, 11, 19), date(2026, 11, 20), date(2026, 11, 21)
+BEFORE, TARGET, AFTER = date(2024, 11, 19), date(2024, 11, 20), date(2024, 11, 21)
 CLASS_PATH = "airflow_provider_optimove.triggers.optimove.OptimoveLastDataUpdateTrigger"
 
 
@@ -30,10 +32,12 @@ class ScriptedClient:
 
     def __init__(self) -> None:
         self.script: list[Any] = [TARGET]
+        self.campaign: Any = None
         self.called_at: list[float] = []
         self.threads: set[int] = set()
         self.built_from: list[Any] = []
         self.closed = 0
+        self.settings = "as in the connection"
 
     def get_last_data_update(self) -> date:
         self.called_at.append(time.monotonic())
@@ -45,6 +49,12 @@ class ScriptedClient:
             raise step
         assert isinstance(step, date)
         return step
+
+    def get_campaign_details(self, *, campaign_id: int) -> Any:
+        return self.campaign
+
+    def get_executed_campaign_channel_details(self, *, campaign_id: int, channel_id: int) -> Any:
+        return self.campaign
 
     def close(self) -> None:
         self.closed += 1
@@ -59,7 +69,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> ScriptedClient:
         client.built_from.append(connection)
         return client
 
-    monkeypatch.setattr(module, "_client_from", build)
+    monkeypatch.setattr(shared_poll, "_client_from", build)
     connection = {"conn_type": "optimove", "host": "http://127.0.0.1:9", "password": SECRET}
     monkeypatch.setenv("AIRFLOW_CONN_OPTIMOVE_TEST", json.dumps(connection))
     return client
@@ -75,14 +85,15 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
 
     recorder = Recorder("recorder", logging.DEBUG)
     monkeypatch.setattr(OptimoveLastDataUpdateTrigger, "log", recorder)
+    monkeypatch.setattr(shared_poll, "log", recorder)
     return lines
 
 
-def trigger(poll_interval: float = 0.01, target_date: str = "2026-11-20", conn: str = "optimove_test") -> Any:
+def trigger(poll_interval: float = 0.01, target_date: str = "2024-11-20", conn: str = "optimove_test") -> Any:
     return OptimoveLastDataUpdateTrigger(optimove_conn_id=conn, target_date=target_date, poll_interval=poll_interval)
 
 
-def event_of(trigger: OptimoveLastDataUpdateTrigger) -> Any:
+def event_of(trigger: BaseTrigger) -> Any:
     async def all_events() -> list[Any]:
         return [event async for event in trigger.run()]
 
@@ -93,30 +104,69 @@ def event_of(trigger: OptimoveLastDataUpdateTrigger) -> Any:
 def test_a_triggerer_can_build_it_again_from_json() -> None:
     path, arguments = trigger(poll_interval=30.0).serialize()
     assert path == CLASS_PATH
-    assert arguments == {"optimove_conn_id": "optimove_test", "target_date": "2026-11-20", "poll_interval": 30.0}
+    assert arguments == {"optimove_conn_id": "optimove_test", "target_date": "2024-11-20", "poll_interval": 30.0}
     package, _, name = path.rpartition(".")
     assert package == module.__name__
     again = getattr(module, name)(**json.loads(json.dumps(arguments)))
     assert again.serialize() == (path, arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"campaign_id": 221},
+        {"campaign_id": 221, "channel_id": 504, "poll_interval": 5.0},
+        {"campaign_id": 221, "allowed_states": ["Successful", "Partially Run"], "failed_states": []},
+    ],
+)
+def test_a_campaign_trigger_is_built_again_from_json(arguments: dict[str, Any]) -> None:
+    waiting = OptimoveCampaignTrigger(optimove_conn_id="optimove_test", **arguments)
+    path, told = json.loads(json.dumps(waiting.serialize()))
+    assert path == f"{module.__name__}.OptimoveCampaignTrigger"
+    assert arguments.items() <= told.items()
+    assert OptimoveCampaignTrigger(**told).serialize() == waiting.serialize()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [
+        ({}, {"Status": "Successful", "Error": None}),
+        ({"channel_id": 504}, [{"SendID": "S1", "ScheduledTime": "2024-11-20 08:00:00"}]),
+    ],
+)
+def test_a_campaign_that_is_there_ends_the_wait(client: ScriptedClient, arguments: Any, value: Any) -> None:
+    client.campaign = value
+    assert event_of(OptimoveCampaignTrigger("optimove_test", 221, **arguments)) == {"status": "success", "value": value}
+    assert client.closed == 1
+
+
+def test_a_campaign_that_failed_ends_the_wait(client: ScriptedClient) -> None:
+    client.campaign = {"Status": "Failed", "Error": "No template"}
+    event = event_of(OptimoveCampaignTrigger("optimove_test", 221))
+    assert (event["status"], event["error"]) == ("error", "OptimoveCampaignFailedError")
+    assert "No template" in event["message"]
+
+
+def test_a_campaign_that_is_none_ends_the_wait(client: ScriptedClient) -> None:
+    event = event_of(OptimoveCampaignTrigger("optimove_test", "the newest"))  # type: ignore[arg-type]
+    assert (event["status"], event["error"]) == ("error", "OptimoveInputError")
+
+
 @pytest.mark.parametrize("found", [TARGET, AFTER])
 def test_data_that_is_there_ends_the_wait_at_once(client: ScriptedClient, found: date) -> None:
     client.script = [found]
-    assert event_of(trigger()) == {"status": "success", "date": found.isoformat()}
+    assert event_of(trigger()) == {"status": "success", "value": found.isoformat()}
     assert len(client.called_at) == client.closed == 1
 
 
 def test_it_waits_for_the_date_at_the_interval(client: ScriptedClient, log: list[tuple[int, str]]) -> None:
     client.script = [BEFORE, BEFORE, TARGET]
-    assert event_of(trigger(poll_interval=0.2)) == {"status": "success", "date": "2026-11-20"}
+    assert event_of(trigger(poll_interval=0.2)) == {"status": "success", "value": "2024-11-20"}
     first, second, third = client.called_at
     assert 0.2 <= second - first < 1.0
     assert 0.2 <= third - second < 1.0
     assert [line for _, line in log] == [
-        "GetLastDataUpdate: 2026-11-19, waiting for data of 2026-11-20",
-        "GetLastDataUpdate: 2026-11-19, waiting for data of 2026-11-20",
-        "GetLastDataUpdate: 2026-11-20, waiting for data of 2026-11-20",
+        "GetLastDataUpdate: 2024-11-19, waiting for data of 2024-11-20",
     ]
     assert len(client.built_from) == 1
 
@@ -130,10 +180,10 @@ def test_errors_that_may_pass_are_ridden_out_and_counted(
 ) -> None:
     error = error_class("try later", function="GetLastDataUpdate", status=503)
     client.script = [error, error, BEFORE, error, TARGET]
-    assert event_of(trigger()) == {"status": "success", "date": "2026-11-20"}
+    assert event_of(trigger()) == {"status": "success", "value": "2024-11-20"}
     assert len(client.called_at) == 5
     warnings = [line for level, line in log if level == logging.WARNING]
-    expected = "Still waiting for data of 2026-11-20, {} failures in a row: GetLastDataUpdate: try later (HTTP 503)"
+    expected = "No answer for 1 who wait, {} failures in a row: GetLastDataUpdate: try later (HTTP 503)"
     assert warnings == [expected.format(failures) for failures in (1, 2, 1)]
 
 
@@ -183,7 +233,7 @@ def test_a_secrets_backend_may_fail_for_a_moment(client: ScriptedClient, monkeyp
         return await read(conn_id)
 
     monkeypatch.setattr(compat, "get_async_connection", flaky)
-    assert event_of(trigger()) == {"status": "success", "date": "2026-11-20"}
+    assert event_of(trigger()) == {"status": "success", "value": "2024-11-20"}
     assert lookups == ["optimove_test"] * 3
 
 
