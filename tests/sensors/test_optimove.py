@@ -602,11 +602,12 @@ class TestInAirflow:
                 for number, moment in enumerate(scheduled)
             ]
 
-        now = datetime.now(UTC)
-        past = now - timedelta(hours=1)
-        server.will_answer([], rows(past, now + timedelta(seconds=1.5)), rows(past, past))
+        soon = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4)
+        sends = rows(soon - timedelta(hours=1), soon)
+        server.will_answer([], sends)
         outcome = run(mode | {"campaign_id": 221, "channel_id": "504"})
-        assert outcome == Outcome("success", 1, rows(past, past), None)
+        assert outcome == Outcome("success", 1, sends, None)
+        assert datetime.now(UTC) >= soon
         path = "/current/actions/GetExecutedCampaignChannelDetails?CampaignID=221&ChannelID=504"
         assert set(server.requests) == {(path, SECRET)}
 
