@@ -192,8 +192,8 @@ class _Poll:
 
     async def _pause(self) -> None:
         while True:
-            pauses = (waiter.pause for waiter in self._waiters if not waiter.end.done())
-            self._wakes_at = self._asked_at + min(pauses, default=LONGEST_PAUSE)
+            # Anew each time: who asked for the shortest pause may have left.
+            self._wakes_at = self._asked_at + min(waiter.pause for waiter in self._waiters)
             left = self._wakes_at - self._loop.time()
             if left <= 0:
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -95,8 +96,8 @@ def test_states_can_be_chosen() -> None:
     assert isinstance(wait.judge(DETAILS | {"Status": "Failed"}, NOW), NotYet)
 
 
-def send(time: str) -> dict[str, Any]:
-    return {"SendID": "S1", "TemplateID": 7, "ScheduledTime": time}
+def send(moment: str) -> dict[str, Any]:
+    return {"SendID": "S1", "TemplateID": 7, "ScheduledTime": moment}
 
 
 @pytest.mark.parametrize(
@@ -108,14 +109,19 @@ def send(time: str) -> dict[str, Any]:
         ["2024-11-20T14:00:00+02:00"],
     ],
 )
-def test_sends_that_are_due_end_the_wait(times: list[str]) -> None:
-    rows = [send(time) for time in times]
+def test_sends_that_are_due_end_the_wait(times: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    # Times without a zone are UTC wherever the worker is.
+    monkeypatch.setenv("TZ", "America/Los_Angeles")
+    time.tzset()
+    rows = [send(moment) for moment in times]
     assert campaign_wait(221, 504).judge(rows, NOW) == Done(rows)
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.mark.parametrize("times", [["2024-11-20 12:00:01"], ["2024-11-20 12:00:01", "2024-11-20 08:00:00"]])
 def test_sends_to_come_are_waited_for(times: list[str]) -> None:
-    outcome = campaign_wait(221, 504).judge([send(time) for time in times], NOW)
+    outcome = campaign_wait(221, 504).judge([send(moment) for moment in times], NOW)
     assert isinstance(outcome, NotYet)
     assert outcome.reason == f"the last of {len(times)} sends is scheduled for 2024-11-20 12:00:01 UTC"
     assert outcome.not_before == NOW + timedelta(seconds=1)

@@ -17,6 +17,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import Connection
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_optimove.exceptions import (
@@ -25,7 +26,14 @@ from airflow_provider_optimove.exceptions import (
     OptimoveResponseError,
     OptimoveServerError,
 )
-from airflow_provider_optimove.sensors.waits import CampaignWait, DataDateWait, Done, Wait, campaign_wait
+from airflow_provider_optimove.sensors.waits import (
+    LONGEST_CALL,
+    CampaignWait,
+    DataDateWait,
+    Done,
+    Wait,
+    campaign_wait,
+)
 from airflow_provider_optimove.triggers import shared_poll
 from airflow_provider_optimove.triggers.optimove import OptimoveCampaignTrigger, OptimoveLastDataUpdateTrigger
 from airflow_provider_optimove.triggers.shared_poll import end_of
@@ -267,9 +275,10 @@ def test_an_error_that_stays_ends_all_who_wait(account: Account, error: Exceptio
 def test_who_comes_after_the_end_starts_anew(account: Account) -> None:
     async def again() -> Any:
         with pytest.raises(OptimovePermissionError):
-            await start(data_of(TARGET))
+            await end_of(data_of(TARGET), optimove_conn_id="a", interval=60)
+        # The others have not left yet.
         account.data_date = TARGET
-        return await start(data_of(TARGET))
+        return await end_of(data_of(TARGET), optimove_conn_id="a", interval=60)
 
     async def scenario() -> list[Any]:
         return await asyncio.gather(*(again() for _ in range(3)))
@@ -311,6 +320,22 @@ def test_the_smallest_interval_counts_as_long_as_it_is_asked_for(account: Accoun
         slow.cancel()
 
     run(scenario())
+
+
+def test_the_interval_of_one_whose_wait_is_over_does_not_count(account: Account) -> None:
+    async def scenario() -> None:
+        slow = start(data_of(TARGET), interval=60)
+        assert (await start(data_of(BEFORE), interval=0.01)).value == "2024-11-19"
+        await asyncio.sleep(0.1)
+        assert len(account.calls) == 1
+        slow.cancel()
+
+    run(scenario())
+
+
+def test_no_call_takes_long() -> None:
+    connection = Connection(conn_id="x", conn_type="optimove", host="https://a.b", password="k")
+    assert shared_poll._client_from(connection).settings.http.total_timeout == LONGEST_CALL
 
 
 def test_a_server_that_fails_is_not_asked_more_often_by_newcomers(account: Account) -> None:
