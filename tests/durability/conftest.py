@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -33,7 +34,9 @@ COMPONENTS = {
     "scheduler": ["scheduler", "--skip-serve-logs"],
     "dag-processor": ["dag-processor"],
     "api-server": ["api-server"],
+    "triggerer": ["triggerer", "--skip-serve-logs"],
 }
+Component = Literal["scheduler", "dag-processor", "api-server", "triggerer"]
 DAG = """
 import datetime
 import json
@@ -151,6 +154,8 @@ class LiveAirflow:
     :param home: its directory.
     :param logs: where the logs of its components and tasks go.
     :param settings: further environment variables.
+
+    ``url`` is the address of its API server, which stays the same when that is started again.
     """
 
     def __init__(self, home: Path, logs: Path, **settings: str) -> None:
@@ -158,19 +163,19 @@ class LiveAirflow:
         self.logs = logs
         self.dags = home / "dags"
         self.dags.mkdir(parents=True)
-        self._url = f"http://127.0.0.1:{free_port()}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         self._session = requests.Session()
         self._session.trust_env = False
-        self._components: dict[str, subprocess.Popen[bytes]] = {}
+        self._components: dict[Component, subprocess.Popen[bytes]] = {}
         self._environment = os.environ | {
             "AIRFLOW_HOME": str(home),
-            "AIRFLOW__API__BASE_URL": self._url,
+            "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": self._url.rpartition(":")[2],
+            "AIRFLOW__API__PORT": self.url.rpartition(":")[2],
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self._url}/execution/",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": "2",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
@@ -187,13 +192,16 @@ class LiveAirflow:
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
+            # The triggers of a triggerer that died are taken over soon.
+            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
             **settings,
         }
 
     # Life
 
     def start(self) -> None:
-        """Start all components and wait until they are healthy."""
+        """Start all components but the triggerer, and wait until they are healthy."""
         migration = subprocess.run(
             [*AIRFLOW_COMMAND, "db", "migrate"],
             stdout=subprocess.PIPE,
@@ -203,10 +211,17 @@ class LiveAirflow:
             check=False,
         )
         assert migration.returncode == 0, migration.stdout
-        for name, command in COMPONENTS.items():
-            with (self.logs / f"{name}.log").open("wb") as log:
+        self.start_component("scheduler", "dag-processor", "api-server")
+        token = self._session.get(f"{self.url}/auth/token", timeout=PATIENCE).json()["access_token"]
+        self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def start_component(self, *names: Component) -> None:
+        """Start components, also ones that were killed, and wait until they work."""
+        triggerers = self._triggerers
+        for name in names:
+            with (self.logs / f"{name}.log").open("ab") as log:
                 self._components[name] = subprocess.Popen(
-                    [*AIRFLOW_COMMAND, *command],
+                    [*AIRFLOW_COMMAND, *COMPONENTS[name]],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -214,37 +229,63 @@ class LiveAirflow:
                     start_new_session=True,
                 )
         until("a healthy Airflow", self._healthy)
-        token = self._session.get(f"{self._url}/auth/token", timeout=PATIENCE).json()["access_token"]
-        self._session.headers["Authorization"] = f"Bearer {token}"
+        if "triggerer" in names:
+            # The one before may still look alive.
+            until("a triggerer", lambda: self._triggerers > triggerers)
+
+    @property
+    def _triggerers(self) -> int:
+        ((jobs,),) = self.query("select count(*) from job where job_type = 'TriggererJob'", {})
+        return int(jobs)
 
     def _healthy(self) -> bool:
         for name, process in self._components.items():
             assert process.poll() is None, f"Airflow's {name} ended with {process.returncode}"
+        if "api-server" not in self._components:
+            return True
         with suppress(requests.ConnectionError, requests.Timeout, ValueError):
-            health = self._session.get(f"{self._url}/api/v2/monitor/health", timeout=5).json()
+            health = self._session.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
             return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
         return False
 
-    def stop(self) -> None:
-        """End everything that was started, and what that started."""
-        sessions = {process.pid for process in self._components.values()}
-        for process in self._components.values():
+    def kill(self, *names: Component) -> None:
+        """End components as ``kill -9`` does, and what they started; a scheduler's tasks, too."""
+        killed = [self._components.pop(name) for name in names]
+        for process in killed:
             process.kill()
             process.wait()
+        sessions = {process.pid for process in killed}
         # Tasks have process groups of their own, and may have lost their parents; the session is what they keep.
         for pid in psutil.pids():
             with suppress(ProcessLookupError, PermissionError):
                 if os.getsid(pid) in sessions:
                     os.kill(pid, signal.SIGKILL)
 
+    def stop(self) -> None:
+        """End everything that was started, and what that started."""
+        self.kill(*self._components)
+
     # Use
 
     def start_run(self, dag_id: str, **arguments: Any) -> Run:
         """Run a new DAG with one task, an operator with arguments."""
         self.give(dag_id, **arguments)
-        source = DAG.format(dag_id=dag_id, task=TASK, arguments=str(self._arguments(dag_id)))
-        (self.dags / f"{dag_id}.py").write_text(source)
-        until(f"the DAG {dag_id}", lambda: self._parsed(dag_id))
+        self.add_dags(DAG.format(dag_id=dag_id, task=TASK, arguments=str(self._arguments(dag_id))), dag_id)
+        return self.run(dag_id)
+
+    def add_dags(self, source: str, *dag_ids: str) -> None:
+        """Put a file into the DAGs folder and wait until Airflow knows its DAGs.
+
+        :param source: the text of the file.
+        :param dag_ids: the DAGs that it defines; the file is named for the first one.
+        """
+        file = f"{dag_ids[0]}.py"
+        (self.dags / file).write_text(source)
+        for dag_id in dag_ids:
+            until(f"the DAG {dag_id}", functools.partial(self._parsed, file, dag_id))
+
+    def run(self, dag_id: str) -> Run:
+        """Run a DAG that Airflow knows; of the run's properties, those of the task are for DAGs with one task."""
         started = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None})
         return Run(self, dag_id, started["dag_run_id"])
 
@@ -255,14 +296,14 @@ class LiveAirflow:
     def _arguments(self, dag_id: str) -> Path:
         return self.home / f"{dag_id}.json"
 
-    def _parsed(self, dag_id: str) -> bool:
-        errors = self.query("select stacktrace from import_error where filename = :file", {"file": f"{dag_id}.py"})
+    def _parsed(self, file: str, dag_id: str) -> bool:
+        errors = self.query("select stacktrace from import_error where filename = :file", {"file": file})
         assert not errors, errors[0][0]
         return bool(self.query("select 1 from serialized_dag where dag_id = :dag_id", {"dag_id": dag_id}))
 
     def call(self, verb: str, path: str, body: Any = None) -> Any:
         """Call Airflow's REST API."""
-        answer = self._session.request(verb, f"{self._url}/api/v2/{path}", json=body, timeout=PATIENCE)
+        answer = self._session.request(verb, f"{self.url}/api/v2/{path}", json=body, timeout=PATIENCE)
         assert answer.ok, answer.text
         return answer.json()
 
@@ -293,21 +334,23 @@ def sandbox_port() -> int:
 
 
 @pytest.fixture(scope="module")
+def airflow_settings(sandbox_port: int) -> dict[str, str]:
+    """Environment variables of the module's Airflow; for a module to define its own."""
+    return {"AIRFLOW_CONN_OPTIMOVE_DEFAULT": OptimoveSandbox(port=sandbox_port).connection}
+
+
+@pytest.fixture(scope="module")
 def airflow(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sandbox_port: int
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, airflow_settings: dict[str, str]
 ) -> Iterator[LiveAirflow]:
-    """One for all tests of a module. Its connection ``optimove_default`` leads to the fixture ``sandbox``."""
+    """One for all tests of a module, without a triggerer; ``optimove_default`` leads to the fixture ``sandbox``."""
     if tuple(map(int, version("apache-airflow").split(".")[:2])) < (3, 3):
-        pytest.skip("nothing is kept over retries before Airflow 3.3")
+        pytest.skip("nothing is kept over retries and restarts before Airflow 3.3")
     # Kept after the tests, which remove their scratch directory.
-    logs = Path(request.config.rootpath / ".cache" / "durability")
+    logs = Path(request.config.rootpath / ".cache" / "durability" / request.node.path.stem)
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
-    airflow = LiveAirflow(
-        tmp_path_factory.mktemp("airflow"),
-        logs,
-        AIRFLOW_CONN_OPTIMOVE_DEFAULT=OptimoveSandbox(port=sandbox_port).connection,
-    )
+    airflow = LiveAirflow(tmp_path_factory.mktemp("airflow"), logs, **airflow_settings)
     request.node.stash[AIRFLOW] = airflow
     try:
         airflow.start()
