@@ -16,6 +16,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
+from airflow_provider_optimove.storage.formats import NO_PYARROW
 from airflow_provider_optimove.storage.paths import shown_path, storage_path
 
 if TYPE_CHECKING:
@@ -301,10 +302,7 @@ def _parquet(file: File, name: str) -> Iterator[Table]:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise OptimoveInputError(
-            f"{name}: Parquet files are read with pyarrow, which is not installed:"
-            " install airflow-provider-optimove[parquet]"
-        ) from None
+        raise OptimoveInputError(f"{name}: {NO_PYARROW}") from None
     count = 0
     try:
         rows = parquet.ParquetFile(file)

@@ -9,19 +9,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
+from airflow_provider_optimove.storage.formats import NO_PYARROW, FileFormat
 from airflow_provider_optimove.storage.shaping import OTHER_FIELDS, Column, FileLayout, Kind, Shaper, Stretch
 
 if TYPE_CHECKING:
     import pyarrow
     import pyarrow.parquet
-
-FileFormat = Literal["jsonl", "csv", "parquet"]
 
 # Rows of a row group of Parquet; the last may have fewer.
 LEAST_ROWS_OF_A_GROUP = 50_000
@@ -218,10 +217,7 @@ class ParquetWriter:
         try:
             import pyarrow.parquet  # noqa: F401
         except ImportError:
-            raise OptimoveInputError(
-                "Parquet files are written with pyarrow, which is not installed: install pyarrow, or"
-                " airflow-provider-optimove[parquet]"
-            ) from None
+            raise OptimoveInputError(NO_PYARROW) from None
         self._file = file
         self._shaper = Shaper(layout, fixed=True)
         self._parts = _Parts()

@@ -8,12 +8,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from gzip import GzipFile
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_optimove.exceptions import OptimoveError, OptimoveInputError
+from airflow_provider_optimove.storage.formats import FileFormat, format_of
 from airflow_provider_optimove.storage.paths import location_of, shown_path, text_of_path, uri_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_optimove.storage.row_writers import RowWriter
     from airflow_provider_optimove.storage.shaping import FileLayout
     from airflow_provider_optimove.transfers.data_changes import DataChanges
-    from airflow_provider_optimove.transfers.planned_files import FileFormat, PlannedFile
+    from airflow_provider_optimove.transfers.planned_files import PlannedFile
 
 LISTENERS = "GetRegisteredEventListeners"
 # Measured: higher levels take more time than a page takes to arrive.
@@ -123,7 +124,7 @@ class OptimoveToObjectStorageOperator(BaseOperator):
         self.object_storage_conn_id = object_storage_conn_id
         self.optimove_conn_id = optimove_conn_id
         for name, value, allowed in (
-            ("file_format", file_format, (None, "jsonl", "csv", "parquet")),
+            ("file_format", file_format, (None, *get_args(FileFormat))),
             ("on_data_update", on_data_update, ("warn", "fail")),
         ):
             if value not in allowed:
@@ -181,7 +182,6 @@ class OptimoveToObjectStorageOperator(BaseOperator):
         from airflow_provider_optimove.clients.fetch_ahead import fetched_ahead
         from airflow_provider_optimove.storage.row_writers import row_writer
         from airflow_provider_optimove.storage.whole_file import whole_file
-        from airflow_provider_optimove.transfers.planned_files import format_of
 
         path = read.file.path
         file_format, compressed = format_of(path, self.file_format)
@@ -260,7 +260,7 @@ class OptimoveToObjectStorageOperator(BaseOperator):
         return declared
 
     def _layout(self, declared: Function, file: PlannedFile) -> FileLayout:
-        from airflow_provider_optimove.transfers.planned_files import format_of, layout_of
+        from airflow_provider_optimove.transfers.planned_files import layout_of
 
         problems = []
         if isinstance(self.columns, str) or not all(isinstance(name, str) for name in self.columns or ()):

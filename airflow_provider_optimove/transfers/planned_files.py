@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 from airflow_provider_optimove.clients.optimove.arguments import bind
@@ -21,13 +21,12 @@ from airflow_provider_optimove.clients.optimove.functions.types import (
 )
 from airflow_provider_optimove.exceptions import OptimoveInputError
 from airflow_provider_optimove.hooks.rendered_values import text_problems
+from airflow_provider_optimove.storage.formats import FileFormat
 from airflow_provider_optimove.storage.paths import location_of, shown_path
 from airflow_provider_optimove.storage.shaping import FileLayout, Kind
 
 log = logging.getLogger(__name__)
 
-FileFormat = Literal["jsonl", "csv", "parquet"]
-FORMATS: Mapping[str, FileFormat] = {"jsonl": "jsonl", "ndjson": "jsonl", "csv": "csv", "parquet": "parquet"}
 ATTRIBUTES = "CustomerAttributes"
 ATTRIBUTES_DELIMITER = "CustomerAttributesDelimiter"
 
@@ -145,23 +144,6 @@ def layout_of(
 def _kind_of(format_: Format) -> Kind:
     kinds: Mapping[type, Kind] = {Integer: "integer", Boolean: "boolean", CalendarDate: "date", UtcTime: "time"}
     return kinds.get(type(format_), "text")
-
-
-def format_of(path: str, file_format: FileFormat | None) -> tuple[FileFormat, bool]:
-    """The format of a file, and whether it is compressed.
-
-    :param file_format: None: as the path's ending says.
-    :raises OptimoveInputError: the ending names no format, or Parquet is to be compressed once more.
-    """
-    name = path.lower()
-    compressed = name.endswith(".gz")
-    found = file_format or FORMATS.get(name.removesuffix(".gz").rpartition(".")[2])
-    if found is None or (found == "parquet" and compressed):
-        raise OptimoveInputError(
-            f"path: {shown_path(path)} ends in none of .jsonl, .ndjson, .csv (each also with .gz) and .parquet;"
-            " file_format takes jsonl, csv or parquet for other endings"
-        )
-    return found, compressed
 
 
 def shown_call(function: Function, call: Mapping[str, Any]) -> str:

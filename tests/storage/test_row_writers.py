@@ -19,7 +19,8 @@ from pyarrow import parquet
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
 from airflow_provider_optimove.storage import row_writers, shaping
-from airflow_provider_optimove.storage.row_writers import FileFormat, row_writer
+from airflow_provider_optimove.storage.formats import FileFormat
+from airflow_provider_optimove.storage.row_writers import row_writer
 from airflow_provider_optimove.storage.shaping import FieldDecoder, FileLayout, Kind
 
 FIELDS: dict[str, Kind] = {
