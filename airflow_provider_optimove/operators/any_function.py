@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
+from airflow_provider_optimove.hooks.task_arguments import text_problems
 from airflow_provider_optimove.operators.batched_write import LONGEST_RATE_LIMIT_WAIT, count_of
 from airflow_provider_optimove.storage.paths import shown_path
 
@@ -73,7 +74,6 @@ class OptimoveFunctionOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         """Check the arguments and call the function."""
         from airflow_provider_optimove.clients.optimove.arguments import bind, find_function
-        from airflow_provider_optimove.hooks.rendered_values import text_problems
         from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
 
         with permanent_errors_end_the_task():

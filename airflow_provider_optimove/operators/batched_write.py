@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
+from airflow_provider_optimove.hooks.task_arguments import check_choices, got_text
 from airflow_provider_optimove.storage.paths import location_of, shown_path, text_of_path
 from airflow_provider_optimove.storage.row_report import RowReport
 
@@ -140,7 +141,8 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        _check_choices(
+        check_choices(
+            self.function,
             on_uncertain=(on_uncertain, ("fail", "resend")),
             on_rejected=(on_rejected, ("fail", "isolate")),
             max_rejected=(max_rejected, range(1, sys.maxsize)),
@@ -289,7 +291,6 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         return RowChecker(shape)
 
     def _source(self) -> Iterable[Stretch]:
-        from airflow_provider_optimove.hooks.rendered_values import got_text
         from airflow_provider_optimove.storage.row_files import ENDINGS, RowFile, is_path
 
         field = self.rows_field()
@@ -378,13 +379,3 @@ class _Reports:
 
     def answered(self, fetched: Fetched) -> int:
         return self._operator.answered(fetched)
-
-
-def _check_choices(**choices: tuple[Any, Collection[Any]]) -> None:
-    problems = []
-    for name, (value, allowed) in choices.items():
-        if isinstance(value, bool) or value not in allowed:
-            among = "a whole number of 1 or more" if isinstance(allowed, range) else " or ".join(map(repr, allowed))
-            problems.append(f"{name}: expected {among}, got {value!r}")
-    if problems:
-        raise OptimoveInputError("the arguments are not valid", problems=problems)

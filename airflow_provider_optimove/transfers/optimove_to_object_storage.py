@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_optimove.exceptions import OptimoveError, OptimoveInputError
+from airflow_provider_optimove.hooks.task_arguments import check_choices
 from airflow_provider_optimove.storage.formats import FileFormat, format_of
 from airflow_provider_optimove.storage.paths import location_of, shown_path, text_of_path, uri_of
 
@@ -111,6 +112,11 @@ class OptimoveToObjectStorageOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_choices(
+            function,
+            file_format=(file_format, (None, *get_args(FileFormat))),
+            on_data_update=(on_data_update, ("warn", "fail")),
+        )
         self.function = function
         self.path = path
         self.parameters = parameters
@@ -123,12 +129,6 @@ class OptimoveToObjectStorageOperator(BaseOperator):
         self.on_data_update = on_data_update
         self.object_storage_conn_id = object_storage_conn_id
         self.optimove_conn_id = optimove_conn_id
-        for name, value, allowed in (
-            ("file_format", file_format, (None, *get_args(FileFormat))),
-            ("on_data_update", on_data_update, ("warn", "fail")),
-        ):
-            if value not in allowed:
-                raise self._not_valid(f"{name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
 
     @cached_property
     def hook(self) -> OptimoveHook:

@@ -20,7 +20,7 @@ from airflow_provider_optimove.clients.optimove.functions.types import (
     UtcTime,
 )
 from airflow_provider_optimove.exceptions import OptimoveInputError
-from airflow_provider_optimove.hooks.rendered_values import text_problems
+from airflow_provider_optimove.hooks.task_arguments import text_problems
 from airflow_provider_optimove.storage.formats import FileFormat
 from airflow_provider_optimove.storage.paths import location_of, shown_path
 from airflow_provider_optimove.storage.shaping import FileLayout, Kind

@@ -223,16 +223,24 @@ def test_what_an_operator_says_of_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "problem"),
+    ("arguments", "problems"),
     [
-        ({"on_uncertain": "resent"}, "on_uncertain: expected 'fail' or 'resend', got 'resent'"),
-        ({"on_rejected": True}, "on_rejected: expected 'fail' or 'isolate', got True"),
-        ({"max_rejected": 0}, "max_rejected: expected a whole number of 1 or more, got 0"),
+        ({"on_uncertain": "resent"}, ("on_uncertain: expected 'fail' or 'resend', got 'resent'",)),
+        ({"max_rejected": True}, ("max_rejected: expected a whole number of 1 or more, got True",)),
+        (
+            {"on_rejected": True, "max_rejected": 0},
+            (
+                "on_rejected: expected 'fail' or 'isolate', got True",
+                "max_rejected: expected a whole number of 1 or more, got 0",
+            ),
+        ),
     ],
 )
-def test_choices_are_checked_when_the_dag_is_read(arguments: dict[str, Any], problem: str) -> None:
-    with pytest.raises(exceptions.OptimoveInputError, match=problem):
+def test_choices_are_checked_when_the_dag_is_read(arguments: dict[str, Any], problems: tuple[str, ...]) -> None:
+    with pytest.raises(exceptions.OptimoveInputError) as raised:
         optimove.OptimoveAddPromotionsOperator(task_id="add", promotions=[], **arguments)
+    assert raised.value.problems == problems
+    assert raised.value.function == "AddPromotions"
 
 
 def test_isolating_needs_a_path(optimove_sandbox: OptimoveSandbox) -> None:

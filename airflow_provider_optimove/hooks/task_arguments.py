@@ -1,12 +1,31 @@
-"""Arguments of a call that a template made text of."""
+"""Arguments of a task: choices that are checked when the DAG is read, and what a template made text of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from airflow_provider_optimove.exceptions import OptimoveInputError
 
 if TYPE_CHECKING:
     from airflow_provider_optimove.clients.optimove.functions import Function
+
+
+def check_choices(function: str, /, **choices: tuple[Any, Collection[Any]]) -> None:
+    """Check the arguments that take one of a few values.
+
+    :param function: what the task calls.
+    :param choices: by the argument's name, its value and the values that it may have; a range stands for any whole
+        number of 1 or more.
+    :raises OptimoveInputError: all that are not valid, in one error.
+    """
+    problems = []
+    for name, (value, allowed) in choices.items():
+        if isinstance(value, bool) or value not in allowed:
+            among = "a whole number of 1 or more" if isinstance(allowed, range) else " or ".join(map(repr, allowed))
+            problems.append(f"{name}: expected {among}, got {value!r}")
+    if problems:
+        raise OptimoveInputError("the arguments are not valid", function=function, problems=problems)
 
 
 def got_text(expected: str) -> str:
