@@ -1,0 +1,1 @@
+"""What Optimove's events are in a DAG's schedule."""

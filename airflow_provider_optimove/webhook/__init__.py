@@ -1,0 +1,1 @@
+"""Optimove's event listener: HTTP -> asset events (Airflow 3)."""
