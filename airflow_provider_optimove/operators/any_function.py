@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 MOST_ROWS = 1_000
 """Rows that an XCom may hold: it lies in Airflow's database, and who may see the DAG may see it."""
 
-LISTENERS = "GetRegisteredEventListeners"
 # Also one that is still encoded: whatever follows it is hidden.
 START_OF_QUERY = re.compile(r"([?#]|%(?:25)*(?:3f|23))", re.IGNORECASE)
 
@@ -108,7 +107,7 @@ class OptimoveFunctionOperator(BaseOperator):
 
     def _without_secrets(self, declared: Function, answer: Any) -> Any:
         redact = self.hook.client.redact
-        for row in answer if declared.name == LISTENERS else ():
+        for row in answer if declared.tells_secrets else ():
             urls = {name: url for name, url in row.items() if name.lower().endswith("url") and isinstance(url, str)}
             row.update((name, _shown_url(url, redact)) for name, url in urls.items())
         return _with_texts(redact, answer)

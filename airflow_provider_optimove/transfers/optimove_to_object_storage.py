@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from airflow_provider_optimove.transfers.data_changes import DataChanges
     from airflow_provider_optimove.transfers.planned_files import PlannedFile
 
-LISTENERS = "GetRegisteredEventListeners"
 # Measured: higher levels take more time than a page takes to arrive.
 GZIP_LEVEL = 3
 
@@ -255,8 +254,8 @@ class OptimoveToObjectStorageOperator(BaseOperator):
         if declared.answer != "rows":
             remedy = "OptimoveFunctionOperator" if declared.reads else "the operator of this function"
             raise self._not_valid(f"function: {declared.name} returns no rows; use {remedy}")
-        if declared.name == LISTENERS:
-            raise self._not_valid(f"function: the URLs of {LISTENERS} hold secrets; use OptimoveFunctionOperator")
+        if declared.tells_secrets:
+            raise self._not_valid(f"function: the rows of {declared.name} hold secrets; use OptimoveFunctionOperator")
         return declared
 
     def _layout(self, declared: Function, file: PlannedFile) -> FileLayout:

@@ -29,7 +29,6 @@ from airflow_provider_optimove.exceptions import (
 )
 
 LOGIN = "Login"
-NEVER_SHOWN = (LOGIN, "GetRegisteredEventListeners")
 LONGEST_EXPLANATION = 2_000
 NO_DATA: tuple[Any, ...] = (None, "", [], {})
 # Of a function that reads. 202 means not yet, 206 not all.
@@ -255,7 +254,7 @@ def _read(function: Function, answer: HttpAnswer) -> Any:
         if function.answer == "rows" and isinstance(value, list) and any(isinstance(row, dict) for row in value):
             odd = next(row for row in value if not isinstance(row, dict))
             # A text may be an explanation. All else are customers' data.
-            shown = isinstance(odd, str) and function.name not in NEVER_SHOWN
+            shown = isinstance(odd, str) and not function.tells_secrets
             _unexpected(function, answer, odd if shown else "an array of rows and something else")
         _unexpected(function, answer, _described(function, answer))
     if isinstance(value, Mapping) and _tells_success(function):
@@ -306,7 +305,7 @@ def _described(function: Function, answer: HttpAnswer) -> str:
     words = explanation(answer.body)
     if words.is_html:
         return f"an HTML page ({words.text})"
-    if function.name in NEVER_SHOWN:
+    if function.tells_secrets:
         # In whatever form they are answered, there may be a secret in it that nobody knows yet to redact.
         return "something else, which is not shown"
     if words.data is not None and (function.answer == "rows" or function.group == "customers"):

@@ -7,7 +7,8 @@ import re
 import typing
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from airflow_provider_optimove.clients.optimove.functions.types import (
     Integer,
     Joined,
     Rows,
+    Secret,
     Text,
     UtcTime,
 )
@@ -283,6 +285,22 @@ def test_most_rows_of_a_call() -> None:
 
 def test_only_the_mail_is_outside_the_general_rate_limit() -> None:
     assert {d.name: d.lane for d in catalogue().values() if d.lane != "general"} == {"SendTransactionalMail": "mail"}
+
+
+def test_whose_answers_hold_secrets() -> None:
+    assert {d.name for d in catalogue().values() if d.tells_secrets} == {"Login", "GetRegisteredEventListeners"}
+
+
+class PerhapsAToken(typing.TypedDict):
+    Token: typing.NotRequired[Secret | None]
+
+
+@pytest.mark.parametrize("returned", [Secret | None, PerhapsAToken, list[PerhapsAToken], Iterator[PerhapsAToken]])
+def test_an_answer_that_may_hold_a_secret_counts(returned: Any) -> None:
+    def method() -> None: ...
+
+    method.__annotations__["return"] = returned
+    assert replace(catalogue()["GetLastDataUpdate"], method=method).tells_secrets
 
 
 def test_either_or() -> None:

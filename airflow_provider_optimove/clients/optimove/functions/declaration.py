@@ -166,6 +166,15 @@ class Function:
         return typing.get_args(returned)[0] if self.answer == "rows" else returned
 
     @cached_property
+    def tells_secrets(self) -> bool:
+        """Whether a successful answer holds secrets."""
+        shape = self.answer_shape
+        hints = typing.get_type_hints(self.method if shape is None else shape, include_extras=True)
+        answered = [hints["return"]] if shape is None else hints.values()
+        facts = (fact for hint in answered for fact in getattr(_bare(hint), "__metadata__", ()))
+        return any(isinstance(fact, Text) and fact.secret for fact in facts)
+
+    @cached_property
     def row_shape(self) -> Any:
         """The TypedDict of one row that it takes, or the format of a bare value; None where it takes no rows."""
         if self.rows_parameter is None:
@@ -189,9 +198,7 @@ def answer_fields(shape: Any) -> Mapping[str, FieldKind]:
 
 
 def _kind(hint: Any) -> FieldKind:
-    if typing.get_origin(hint) in (typing.Required, typing.NotRequired):
-        hint = typing.get_args(hint)[0]
-    hint = _without_none(hint)
+    hint = _bare(hint)
     kinds: dict[Any, FieldKind] = {str: "text", int: "integer", float: "number", bool: "boolean"}
     if typing.get_origin(hint) is typing.Annotated:
         for fact in hint.__metadata__:
@@ -203,6 +210,13 @@ def _kind(hint: Any) -> FieldKind:
     return kinds.get(hint, "json")
 
 
+def _bare(hint: Any) -> Any:
+    """A hint without what it says of a value that is not there."""
+    if typing.get_origin(hint) in (typing.Required, typing.NotRequired):
+        hint = typing.get_args(hint)[0]
+    return _without_none(hint)
+
+
 def _without_none(hint: Any) -> Any:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         members = [member for member in typing.get_args(hint) if member is not type(None)]
@@ -212,9 +226,7 @@ def _without_none(hint: Any) -> Any:
 
 
 def _format(hint: Any) -> Format:
-    if typing.get_origin(hint) in (typing.Required, typing.NotRequired):
-        hint = typing.get_args(hint)[0]
-    hint = _without_none(hint)
+    hint = _bare(hint)
     for fact in getattr(hint, "__metadata__", ()):
         if isinstance(fact, Format):
             return fact

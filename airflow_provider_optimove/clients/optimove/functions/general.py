@@ -12,14 +12,14 @@ class EventListener(TypedDict):
 
     EventTypeID: int
     ChannelID: NotRequired[int | None]
-    ListenerURL: str
+    ListenerURL: Secret
 
 
 class GeneralFunctions(FunctionGroup):
     """The functions below ``general/``."""
 
     @function("general", "POST")
-    def login(self, *, user_name: Name, password: Secret) -> str:
+    def login(self, *, user_name: Name, password: Secret) -> Secret:
         """Start a session. Not needed with an API key, and done by the client itself with a login.
 
         :param user_name: the API user.
