@@ -527,6 +527,7 @@ def test_rows_in_another_form_are_not_shown(name: str, body: bytes) -> None:
         b'{"ListenerURL":"https://listener.example/?token=fake-secret-1"}',
         b'{"message":"https://listener.example/?token=fake-secret-1"}',
         b'[["https://listener.example/?token=fake-secret-1"]]',
+        b'[{"EventTypeID":1},"https://listener.example/?token=fake-secret-1"]',
     ],
 )
 def test_listeners_in_another_form_are_not_shown(body: bytes) -> None:
