@@ -1,17 +1,26 @@
-"""``python -m airflow_provider_optimove.sandbox``: serve an Optimove on localhost until Ctrl-C."""
+"""``python -m airflow_provider_optimove.sandbox``: serve an Optimove on localhost until Ctrl-C.
+
+With ``fire`` and the number of an event: have the one that is running post an event to its listeners.
+"""
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import shlex
 import signal
+import sys
 import threading
 import time
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 
 from airflow_provider_optimove.sandbox.limits import RateLimit
-from airflow_provider_optimove.sandbox.server import DEFAULT_KEY, DEFAULT_USER, OptimoveSandbox
+from airflow_provider_optimove.sandbox.server import DEFAULT_KEY, DEFAULT_USER, FIRE_PATH, HOST, OptimoveSandbox
 
+PROGRAM = "python -m airflow_provider_optimove.sandbox"
+DEFAULT_PORT = 8099
 HIGHEST_PORT = 65_535
 
 
@@ -36,12 +45,18 @@ def _rate_limit(text: str) -> str:
     return text
 
 
-def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m airflow_provider_optimove.sandbox", description="An Optimove on localhost."
+        prog=PROGRAM,
+        description="An Optimove on localhost.",
+        epilog=f"`{PROGRAM} fire 13 --campaign 6577 --channel 504 --times 2`: have the one that is running post an"
+        " event to its listeners.",
     )
     parser.add_argument(
-        "--port", type=_port, default=8099, help="port on 127.0.0.1; 0 takes a free one (default: 8099)"
+        "--port",
+        type=_port,
+        default=DEFAULT_PORT,
+        help="port on 127.0.0.1; 0 takes a free one (default: %(default)s)",
     )
     parser.add_argument("--customers", type=int, default=1000, help="how many customers there are (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, another account (default: 0)")
@@ -61,8 +76,55 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
+def fire(arguments: list[str]) -> int:
+    """Have a running sandbox post an event; a line a delivery.
+
+    :returns: 0 when every listener answered 200, and there was one; else 1.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"{PROGRAM} fire", description="Have the sandbox that is running post an event to its listeners."
+    )
+    parser.add_argument("event_type", type=int, help="its number, e.g. 13: a campaign was executed on a channel")
+    parser.add_argument("--campaign", type=int, help="the campaign (default: the newest one that the event fits)")
+    parser.add_argument("--channel", type=int, help="the channel (default: one of the campaign's)")
+    parser.add_argument("--times", type=int, default=1, help="how often each listener gets it (default: 1)")
+    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="the sandbox's (default: %(default)s)")
+    parser.add_argument("--api-key", default=DEFAULT_KEY, help="the key it accepts (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    event = {
+        "event_type": options.event_type,
+        "campaign_id": options.campaign,
+        "channel_id": options.channel,
+        "times": options.times,
+    }
+    connection = HTTPConnection(HOST, options.port)
+    try:
+        connection.request("POST", FIRE_PATH, json.dumps(event), {"X-API-KEY": options.api_key})
+        response = connection.getresponse()
+        text = response.read().decode()
+    except (OSError, HTTPException) as error:
+        raise SystemExit(f"no sandbox on port {options.port} ({error}); name its port with --port") from None
+    finally:
+        connection.close()
+    if response.status != HTTPStatus.OK:
+        raise SystemExit(text)
+    deliveries = json.loads(text)
+    if not deliveries:
+        print(f"no listener is registered for event {options.event_type}")
+    for delivery in deliveries:
+        status = "no answer:" if delivery["status"] is None else delivery["status"]
+        print("{event_type} {url}: {} {answer}, {seconds:.3f} s".format(status, **delivery))
+    return 0 if deliveries and all(delivery["status"] == HTTPStatus.OK for delivery in deliveries) else 1
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until Ctrl-C or SIGTERM; with ``fire`` see :func:`fire`.
+
+    :param arguments: those of the command line, without the program's name.
+    :returns: the exit code.
+    """
+    if arguments[:1] == ["fire"]:
+        return fire(arguments[1:])
     options = _arguments(arguments)
     sandbox = OptimoveSandbox(
         port=options.port,
@@ -104,7 +166,8 @@ def main(arguments: list[str] | None = None) -> None:
         stopping.wait()
     finally:
         sandbox.stop()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

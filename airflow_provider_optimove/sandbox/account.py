@@ -73,9 +73,15 @@ class Account:
         self.attributes_as_text = False
 
     @property
+    def now(self) -> datetime.datetime:
+        """The moment the account takes for the present, in UTC: the time of day is always the real one."""
+        real = datetime.datetime.now(datetime.UTC)
+        return datetime.datetime.combine(self._today, real.timetz()) if self._today else real
+
+    @property
     def today(self) -> datetime.date:
         """The date the account takes for today."""
-        return self._today or datetime.datetime.now(datetime.UTC).date()
+        return self.now.date()
 
     @today.setter
     def today(self, date: datetime.date | None) -> None:

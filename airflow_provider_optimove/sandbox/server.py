@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +21,7 @@ from airflow_provider_optimove import __version__
 from airflow_provider_optimove.clients.optimove.functions import Function, catalogue, names_without_case
 from airflow_provider_optimove.sandbox.account import Account
 from airflow_provider_optimove.sandbox.answers import NOTHING, answer
+from airflow_provider_optimove.sandbox.events import Delivery, check_addresses, drifted_event, event_of, post_event
 from airflow_provider_optimove.sandbox.faults import Fault, Faults
 from airflow_provider_optimove.sandbox.limits import RateLimit
 from airflow_provider_optimove.sandbox.rows import CustomerRows, encode
@@ -33,6 +34,8 @@ DEFAULT_USER = "sandbox"
 JSON = "application/json; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"
 IDLE_CONNECTION_TIMEOUT = 120.0
+FIRE_PATH = "/sandbox/fire"
+"""What the command line posts to, so that a running sandbox fires an event: the arguments of ``fire_event`` as JSON."""
 
 UNDOCUMENTED_PAGING = ("GetMicrosegmentChangers", "GetCustomersByValueSegment", "GetValueSegmentChangers")
 """Functions of customers outside the customer group: the guide does not say that they page."""
@@ -83,7 +86,8 @@ class OptimoveSandbox(Account):
     """An Optimove on localhost, to try things out and for tests. A context manager, or ``start()`` and ``stop()``.
 
     What was written is in the attributes of :class:`Account`, what was asked in ``calls``; ``fail()`` makes calls go
-    wrong. These switches, and those of ``sessions`` and :class:`Account`, may be set at any time:
+    wrong. ``fire_event()`` posts an event to the registered listeners, ``deliveries`` tells how they answered. These
+    switches, and those of ``sessions`` and :class:`Account`, may be set at any time:
 
     * ``rate_limit``: calls/seconds, e.g. ``50/10,2000/3600``; empty, as at first: no limit
     * ``retry_after``: seconds that a 429 of the rate limit tells; None: it tells nothing
@@ -128,6 +132,8 @@ class OptimoveSandbox(Account):
         self.sessions = Sessions(clock)
         self.faults = Faults()
         self.calls: list[Call] = []
+        self.deliveries: list[Delivery] = []
+        self._events_fired = 0
         self.row_limits: dict[str, int | None] = {name: f.max_rows for name, f in catalogue().items() if f.max_rows}
         self.retry_after: float | None = None
         self.clamp_top: int | None = None
@@ -229,6 +235,41 @@ class OptimoveSandbox(Account):
             if name in (None, "SendTransactionalMail"):
                 self.failing_mails.clear()
 
+    def fire_event(
+        self,
+        event_type: int,
+        *,
+        campaign_id: int | None = None,
+        channel_id: int | None = None,
+        times: int = 1,
+        **fields: Any,
+    ) -> list[Delivery]:
+        """Post an event to every listener that is registered for it; only to listeners on this machine.
+
+        :param event_type: Optimove's EventTypeID, 1 to 99.
+        :param campaign_id: the campaign; None for the newest one that the event fits: executed, for event 4 cancelled,
+            for event 5 with promotions, for event 11 triggered.
+        :param channel_id: the channel; None for one of the campaign's.
+        :param times: how often each listener gets it: the same event, as Optimove may deliver one more than once.
+        :param fields: other values for fields of the payload, in any letter case, and further fields.
+        :returns: how it went, also where a listener could not be reached; empty without a listener.
+        :raises ValueError: no campaign fits, or a listener is not on this machine: nobody gets the event then.
+        """
+        if times < 1:
+            raise ValueError(f"times: expected 1 or more, got {times}")
+        with self.lock:
+            turn = self._events_fired
+            event = event_of(self, event_type, campaign_id=campaign_id, channel_id=channel_id, fields=fields, turn=turn)
+            urls = [listener.url for listener in self.listeners if event.concerns(listener)]
+            check_addresses(urls)
+            self._events_fired += 1
+        payload = drifted_event(event.payload) if self.drift else event.payload
+        made = []
+        for url in urls * times:
+            made.append(post_event(event, payload, url))
+            self.deliveries.append(made[-1])
+        return made
+
     def expire_tokens(self) -> None:
         """Expire all tokens that Login gave."""
         self.sessions.expire()
@@ -245,6 +286,8 @@ class OptimoveSandbox(Account):
     # One call
 
     def _handle(self, verb: str, path: str, headers: Message, body: bytes) -> Reply:
+        if path == FIRE_PATH:
+            return self._fire(headers, body)
         arrived = self.clock()
         to = target(path)
         name = to.name if to else path.partition("?")[0]
@@ -265,6 +308,16 @@ class OptimoveSandbox(Account):
         self.calls.append(call)
         log.debug("%s %s -> %s", verb, name, "dropped" if reply.dropped else reply.status)
         return reply
+
+    def _fire(self, headers: Message, body: bytes) -> Reply:
+        try:
+            self._authenticate(headers)
+            deliveries = self.fire_event(**json.loads(body))
+        except Refused as refused:
+            return self._refusal(refused)
+        except (TypeError, ValueError) as error:
+            return self._refusal(Refused(str(error)))
+        return Reply(body=encode([asdict(delivery) for delivery in deliveries]))
 
     def _too_many(self) -> Reply:
         message = "The rate limit is exceeded; try again later."
