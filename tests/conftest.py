@@ -169,33 +169,41 @@ def run_dag(airflow_db: Path) -> Iterator[Callable[..., DagRunResult]]:
 class AssetEvents:
     """What the events of assets hold."""
 
+    def __init__(self) -> None:
+        from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+        models = importlib.import_module(f"airflow.models.{'asset' if AIRFLOW_V_3_0_PLUS else 'dataset'}")
+        self._event = models.AssetEvent if AIRFLOW_V_3_0_PLUS else models.DatasetEvent
+        self._asset = None if AIRFLOW_V_3_0_PLUS else models.DatasetModel
+
     def expect(self, *names: str) -> None:
         """Airflow 2 counts no event of an asset that no scheduler has seen."""
-        from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
         from airflow.utils.session import create_session
 
-        if not AIRFLOW_V_3_0_PLUS:
-            models = importlib.import_module("airflow.models.dataset")
+        if self._asset is not None:
             with create_session() as session:
-                session.add_all(models.DatasetModel(uri=name) for name in names)
+                seen = {uri for (uri,) in session.query(self._asset.uri)}
+                session.add_all(self._asset(uri=name) for name in names if name not in seen)
 
     def of(self, name: str) -> list[dict[str, Any]]:
         """The extras of an asset's events, oldest first."""
-        from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
         from airflow.utils.session import create_session
 
-        models = importlib.import_module(f"airflow.models.{'asset' if AIRFLOW_V_3_0_PLUS else 'dataset'}")
+        is_it = self._event.asset.has(name=name) if self._asset is None else self._event.dataset.has(uri=name)
         with create_session() as session:
-            if AIRFLOW_V_3_0_PLUS:
-                is_it = models.AssetEvent.asset.has(name=name)
-                found = session.query(models.AssetEvent).filter(is_it).order_by(models.AssetEvent.id).all()
-            else:
-                is_it = models.DatasetEvent.dataset.has(uri=name)
-                found = session.query(models.DatasetEvent).filter(is_it).order_by(models.DatasetEvent.id).all()
-            return [dict(event.extra) for event in found]
+            return [dict(found.extra) for found in session.query(self._event).filter(is_it).order_by(self._event.id)]
+
+    def forget(self) -> None:
+        """The next test starts without events."""
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            session.query(self._event).delete()
 
 
 @pytest.fixture
-def asset_events(airflow_db: Path) -> AssetEvents:
-    """The events of assets in the tests' Airflow."""
-    return AssetEvents()
+def asset_events(airflow_db: Path) -> Iterator[AssetEvents]:
+    """The events of assets in the tests' Airflow; those of the test alone."""
+    events = AssetEvents()
+    yield events
+    events.forget()

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import datetime
-import importlib
 import json
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_optimove.sandbox import OptimoveSandbox
 
 pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
 
-Reports = Callable[[], list[dict[str, Any]]]
-
 SOURCE = (Path(__file__).parents[2] / "example_dags" / "optimove_report_interactions.py").read_text()
+ASSET = "optimove_interactions"
 HEADER = "CustomerID,CampaignID,ChannelID,InteractionDate,TemplateID,EventID\n"
 EVENTS = """\
 C0000001,6577,504,2026-11-20,50402,opened
@@ -31,38 +26,13 @@ C0000005,6577,504,2026-11-20,50402,opened
 """
 
 
-@pytest.fixture
-def reports(airflow_db: Path) -> Iterator[Reports]:
-    """What the events of the asset hold, oldest first."""
-    from airflow.utils.session import create_session
-
-    models = importlib.import_module("airflow.models.asset" if AIRFLOW_V_3_0_PLUS else "airflow.models.dataset")
-    model = models.AssetModel if AIRFLOW_V_3_0_PLUS else models.DatasetModel
-    event = models.AssetEvent if AIRFLOW_V_3_0_PLUS else models.DatasetEvent
-    # A scheduler would do that when it reads the DAG file.
-    asset = model(uri="optimove_interactions")
-    with create_session() as session:
-        session.add_all([asset, *([models.AssetActive.for_asset(asset)] if AIRFLOW_V_3_0_PLUS else [])])
-
-    def extras() -> list[dict[str, Any]]:
-        with create_session() as session:
-            of_the_asset = (event.asset if AIRFLOW_V_3_0_PLUS else event.dataset).has(uri="optimove_interactions")
-            return [dict(found.extra) for found in session.query(event).filter(of_the_asset).order_by(event.id)]
-
-    yield extras
-    with create_session() as session:
-        session.query(event).delete()
-        if AIRFLOW_V_3_0_PLUS:
-            session.query(models.AssetActive).delete()
-        session.query(model).delete()
-
-
 def test_it_reports_the_file_of_the_day(
-    optimove_sandbox: OptimoveSandbox, run_dag: Callable[..., Any], airflow_home: Path, reports: Reports
+    optimove_sandbox: OptimoveSandbox, run_dag: Callable[..., Any], airflow_home: Path, asset_events: Any
 ) -> None:
     file = airflow_home / "optimove" / f"interactions-{datetime.datetime.now(datetime.UTC).date()}.csv"
     file.parent.mkdir(exist_ok=True)
     file.write_text(HEADER + EVENTS)
+    asset_events.expect(ASSET)
     run = run_dag(SOURCE)
     assert set(run.states.values()) == {"success"}
     assert run.xcom("events_file") == str(file)
@@ -77,12 +47,13 @@ def test_it_reports_the_file_of_the_day(
     assert run.xcom("rejected_interactions") == {}
     report = run.xcom("report_interactions")
     assert (report["rows"], report["calls"], report["rejected"]) == (6, 3, 0)
-    assert reports() == [report]
+    assert asset_events.of(ASSET) == [report]
 
 
 def test_what_optimove_refuses_ends_in_a_file(
-    optimove_sandbox: OptimoveSandbox, run_dag: Callable[..., Any], tmp_path: Path, reports: Reports
+    optimove_sandbox: OptimoveSandbox, run_dag: Callable[..., Any], tmp_path: Path, asset_events: Any
 ) -> None:
+    asset_events.expect(ASSET)
     optimove_sandbox.refuse_rows("UpdateCampaignInteractions", "C0000003", "Unknown customer")
     file = tmp_path / "events.csv"
     file.write_text(HEADER + EVENTS)
@@ -99,7 +70,7 @@ def test_what_optimove_refuses_ends_in_a_file(
     assert run.xcom("rejected_interactions") == {"Unknown customer": 1}
     report = run.xcom("report_interactions")
     assert (report["rows"], report["rejected"]) == (5, 1)
-    assert reports() == [report]
+    assert asset_events.of(ASSET) == [report]
     rejected = tmp_path / "events.csv.rejected.jsonl"
     assert json.loads(rejected.read_text()) == {
         "row": 3,
