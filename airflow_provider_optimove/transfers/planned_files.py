@@ -112,9 +112,10 @@ def layout_of(
     chosen = {name.lower() for name in columns or ()}
     call = file.calls[0] if file.calls else {}
     attributes = tuple(call[ATTRIBUTES].split(";")) if ATTRIBUTES in call else ()
+    attribute_names = {name.lower() for name in attributes}
     if attributes_as_fields is None:
         named = chosen.union(name.lower() for name in rename or ())
-        attributes_as_fields = file_format != "jsonl" or not named.isdisjoint(name.lower() for name in attributes)
+        attributes_as_fields = file_format != "jsonl" or not named.isdisjoint(attribute_names)
     fields = dict(answer_fields(function.answer_shape))
     if attributes:
         fields.setdefault(ATTRIBUTES, "json")
@@ -128,7 +129,7 @@ def layout_of(
         constants={
             column: _kind_of(function.parameters[name].format)
             for column, name in file.arguments.items()
-            if file.shared or (column.lower() in chosen and column not in attributes)
+            if file.shared or (column.lower() in chosen and column.lower() not in attribute_names)
         },
         columns=None if columns is None else tuple(columns),
         rename=rename or {},

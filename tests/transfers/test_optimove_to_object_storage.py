@@ -492,6 +492,18 @@ def test_an_argument_can_be_a_column(start: Start, tmp_path: Path, ending: str, 
     assert {"CampaignID" in row for row in rows_of(file)} == {shared}
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("attribute", ["CampaignID", "campaignid"])
+def test_a_column_is_an_attribute_rather_than_an_argument(
+    start: Start, tmp_path: Path, ending: str, attribute: str
+) -> None:
+    start(1).fail(EXECUTION, body='[{"CustomerID":"A","CustomerAttributes":["own"]}]')
+    file = tmp_path / f"rows.{ending}"
+    parameters = {"CampaignID": 221, "CustomerAttributes": [attribute]}
+    transfer(function=EXECUTION, parameters=parameters, path=str(file), columns=["CustomerID", "CampaignID"])
+    assert [list(row.values()) for row in rows_of(file)] == [["A", "own"]]
+
+
 ENDED = "GetCustomersActionEndedByDate"
 
 
