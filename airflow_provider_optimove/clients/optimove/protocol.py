@@ -14,6 +14,7 @@ import msgspec
 
 from airflow_provider_optimove.clients.http import BodyReader, ConnectionFailure, HttpAnswer, HttpRequest, TryAgain
 from airflow_provider_optimove.clients.optimove.functions import Function
+from airflow_provider_optimove.clients.optimove.pages import BYTE_ORDER_MARK, PageReader, page_of
 from airflow_provider_optimove.clients.optimove.paging import Page
 from airflow_provider_optimove.exceptions import (
     OptimoveAuthenticationError,
@@ -33,10 +34,6 @@ LONGEST_EXPLANATION = 2_000
 NO_DATA: tuple[Any, ...] = (None, "", [], {})
 # Of a function that reads. 202 means not yet, 206 not all.
 ANSWERED = (200, 203, 204)
-LONGEST_OPENING = 100
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-_raw_rows = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class SessionRefused(Exception):
@@ -113,48 +110,11 @@ def judge_page(function: Function, outcome: HttpAnswer | ConnectionFailure, *, l
     """Like :func:`judge`, for a function that returns rows, which are left undecoded."""
     page = None
     if isinstance(outcome, HttpAnswer) and outcome.status in ANSWERED:
-        page = outcome.content or _page(outcome.body)
+        page = outcome.content or page_of(outcome.body)
     if page is None:
         # No array of objects: nothing, or an error, which this raises.
         judge(function, outcome, login_mode=login_mode)
     return page or Page((), 0)
-
-
-class PageReader:
-    """Splits an array of objects into lines as it arrives. What has another form is kept, to be judged as a whole."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._rows = 0
-        self._rest: list[bytes] = []
-        self._splits = True
-
-    def read(self, piece: bytes) -> None:
-        """Take the next bytes."""
-        # Where a row ends, unless that is inside of one; what then comes out is no valid array.
-        cut = piece.rfind(b"},{") + 1 if self._splits else 0
-        page = None
-        if cut:
-            page = _page(b"".join([*self._opening(), *self._rest, piece[:cut], b"]"]))
-            # Not tried again: rows that nest would be parsed over and over.
-            self._splits = page is not None
-        if page is None:
-            self._rest.append(piece)
-        else:
-            self._pieces += page.pieces
-            self._rows += page.rows
-            self._rest = [piece[cut + 1 :]]
-
-    def end(self) -> tuple[bytes, Page | None]:
-        """The whole body, or the page that it is."""
-        last = _page(b"".join([*self._opening(), *self._rest]))
-        if last is not None:
-            return b"", Page((*self._pieces, *last.pieces), self._rows + last.rows)
-        before = [piece.replace(b"\n", b",") + b"," for piece in self._pieces]
-        return b"".join([*self._opening(), *before, *self._rest]), None
-
-    def _opening(self) -> list[bytes]:
-        return [b"["] if self._pieces else []
 
 
 @dataclass(frozen=True)
@@ -171,30 +131,6 @@ class Reading:
 
 DECODED = Reading(judge)
 UNDECODED = Reading(judge_page, PageReader)
-
-
-def _page(body: bytes) -> Page | None:
-    """The rows of an answer that is an array of objects; None where it is something else, or holds none."""
-    text = body.removeprefix(BYTE_ORDER_MARK).strip()
-    try:
-        rows = _raw_rows.decode(text)
-        if b"\n" in text or b"\r" in text:
-            # White space, which may stand inside of rows, too: in a string it would be escaped.
-            rows = [msgspec.Raw(msgspec.json.format(row, indent=-1)) for row in rows]
-        lines = b"\n".join(rows)
-        # Skipping over a string does not look at its characters.
-        lines.isascii() or lines.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return Page((lines,), len(rows)) if _are_objects(lines, len(rows)) else None
-
-
-def _are_objects(lines: bytes, count: int) -> bool:
-    if not lines.startswith(b"{"):
-        return False
-    # Mostly all begin like the first, and a longer text is counted faster.
-    opening = lines[: lines.find(b":", 0, LONGEST_OPENING) + 1] or b"{"
-    return lines.count(b"\n" + opening) == count - 1 or lines.count(b"\n{") == count - 1
 
 
 def explanation(body: bytes) -> Explanation:

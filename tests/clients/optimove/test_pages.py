@@ -17,6 +17,7 @@ from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer
 from airflow_provider_optimove.clients.optimove import protocol
 from airflow_provider_optimove.clients.optimove.client import OptimoveClient, OptimoveSettings
 from airflow_provider_optimove.clients.optimove.functions import catalogue
+from airflow_provider_optimove.clients.optimove.pages import PageReader
 from airflow_provider_optimove.clients.optimove.paging import Page
 from airflow_provider_optimove.exceptions import OptimoveInputError, OptimoveResponseError
 from airflow_provider_optimove.sandbox import OptimoveSandbox
@@ -112,7 +113,7 @@ def test_what_is_no_json_is_fetched_again(body: bytes) -> None:
 
 
 def read_in_pieces(pieces: Sequence[bytes]) -> HttpAnswer:
-    reader = protocol.PageReader()
+    reader = PageReader()
     for piece in pieces:
         reader.read(piece)
     return HttpAnswer(200, "Said", {}, *reader.end())
