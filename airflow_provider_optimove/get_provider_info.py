@@ -74,7 +74,8 @@ CONNECTION: dict[str, object] = {
         },
         "listener_secret": {
             "label": "Listener secret",
-            "description": "For the event listener of a later version; without effect today.",
+            "description": "What the URLs of Optimove's event listener carry: at least 16 characters that nobody can"
+            " guess. Several with blanks between while you change it: the first is registered, all are accepted.",
             "schema": {"type": ["string", "null"], "format": "password"},
         },
         "api_path": {
@@ -148,4 +149,19 @@ def get_provider_info() -> dict[str, object]:
             }
         ],
         "connection-types": [CONNECTION],
+        "config": {
+            "optimove": {
+                "description": "Optimove's event listener in the API server (Airflow 3).",
+                "options": {
+                    "listener_connections": {
+                        "description": "Ids of the connections that Optimove's events are taken for, with commas"
+                        " between. Each needs a listener_secret. Empty: no event listener.\n",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "optimove_default",
+                        "default": "",
+                    }
+                },
+            }
+        },
     }

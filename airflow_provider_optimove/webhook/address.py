@@ -10,6 +10,17 @@ URL_PREFIX = "/optimove"
 SECRET_PARAMETER = "token"  # noqa: S105
 """The query parameter of the secret; Airflow's access log hides the values of parameters with such names."""
 
+SHORTEST_SECRET = 16
+
+
+def secrets_in(listener_secret: object) -> tuple[str, ...]:
+    """The secrets in a connection's extra ``listener_secret``, the one that is registered first.
+
+    :param listener_secret: the extra: one secret, or several with blanks between; those too short are none.
+    """
+    words = listener_secret.split() if isinstance(listener_secret, str) else []
+    return tuple(word for word in words if len(word) >= SHORTEST_SECRET)
+
 
 def listener_url(base_url: str, conn_id: str, event_type: int, secret: str) -> str:
     """The URL of our listener for an event type.

@@ -1,0 +1,166 @@
+"""The event listener: an ASGI app in Airflow's API server that takes what Optimove sends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse
+from starlette.websockets import WebSocketClose
+
+from airflow_provider_optimove.assets.events import OF_A_CUSTOMER, OptimoveEvent, event_word, key_of
+from airflow_provider_optimove.exceptions import OptimoveInputError, OptimoveResponseError
+from airflow_provider_optimove.webhook.address import SECRET_PARAMETER, URL_PREFIX
+from airflow_provider_optimove.webhook.asset_events import TooLate, record
+from airflow_provider_optimove.webhook.body import LARGEST_BODY, payload_of
+from airflow_provider_optimove.webhook.heard_connection import ConnectionUnknown, HeardConnection
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+log = logging.getLogger(__name__)
+
+LONGEST_BODY_TIME = 10.0
+LONGEST_RECORDING = 10.0
+THREADS = 4
+MOST_WAITING = 100
+MOST_PARAMETERS = 20
+
+_PLACE = re.compile("/events/(.+)/([1-9][0-9]?)")
+
+
+class Refused(Exception):
+    """A request that is not taken.
+
+    :param status: of the answer.
+    :param reason: text of the answer.
+    :param headers: further headers of the answer.
+    """
+
+    def __init__(self, status: int, reason: str, **headers: str) -> None:
+        super().__init__(reason)
+        # What else comes of the request is not waited for.
+        headers["Connection"] = "close"
+        self.answer = PlainTextResponse(reason, status, headers)
+
+
+class EventListener:
+    """Turns deliveries into asset events; answers 200 once they are in the database.
+
+    :param conn_ids: the Airflow connections that are heard, at least one.
+    """
+
+    def __init__(self, conn_ids: Sequence[str]) -> None:
+        self._heard = {conn_id: HeardConnection(conn_id) for conn_id in conn_ids}
+        # Nobody shall learn from the time of an answer which connections are heard.
+        self._stranger = HeardConnection(conn_ids[0], accepts_none=True)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="optimove-listener")
+        self._places = BoundedSemaphore(THREADS + MOST_WAITING)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await WebSocketClose()(scope, receive, send)
+            return
+        try:
+            answer = await self._answer(Request(scope, receive))
+        except Refused as refused:
+            answer = refused.answer
+        except ClientDisconnect:
+            return
+        await answer(scope, receive, send)
+
+    async def _answer(self, request: Request) -> PlainTextResponse:
+        if request.method != "POST":
+            raise Refused(405, "POST only", Allow="POST")
+        conn_id, event_type = _place(request.scope)
+        await self._authenticate(conn_id, request.scope)
+        try:
+            event = OptimoveEvent.from_payload(payload_of(await _body(request)), event_type)
+            if event.event_type != event_type:
+                raise OptimoveResponseError("EventTypeID: not that of the URL")
+            event.check()
+            key_of(event)
+        except (OptimoveInputError, OptimoveResponseError) as error:
+            log.warning("Event %s of %s refused: %s", event_word(event_type), conn_id, error.message)
+            raise Refused(400, error.message) from None
+        outcome = await self._record(event_type, conn_id, event)
+        log.info("%s of %s: %s", _told(event_type, event), conn_id, outcome)
+        return PlainTextResponse(outcome)
+
+    async def _authenticate(self, conn_id: str, scope: Scope) -> None:
+        try:
+            if not await self._heard.get(conn_id, self._stranger).accepts(_secret(scope)):
+                raise Refused(403, "no such connection, or not its secret")
+        except ConnectionUnknown:
+            raise Refused(503, "cannot tell now", **{"Retry-After": "10"}) from None
+
+    async def _record(self, event_type: int, conn_id: str, event: OptimoveEvent) -> str:
+        if not self._places.acquire(blocking=False):
+            raise Refused(503, "too many at once", **{"Retry-After": "1"})
+        deadline = time.monotonic() + LONGEST_RECORDING
+        work = self._threads.submit(record, event_type, conn_id, event, deadline)
+        work.add_done_callback(lambda _: self._places.release())
+        try:
+            async with asyncio.timeout(LONGEST_RECORDING):
+                return await asyncio.wrap_future(work)
+        except (TimeoutError, TooLate):
+            reason = f"not within {LONGEST_RECORDING:g} s"
+        except Exception as error:
+            # Its text can hold the event.
+            log.warning("The database failed: %s", type(getattr(error, "orig", None) or error).__name__)
+            reason = "the database failed"
+        log.warning("%s of %s was not recorded: %s", _told(event_type, event), conn_id, reason)
+        raise Refused(503, reason, **{"Retry-After": "1"})
+
+
+def _place(scope: Scope) -> tuple[str, int]:
+    """Connection and event type of a request's path."""
+    path, mounted_at = scope["path"], scope.get("root_path", "")
+    # A proxy may have cut off the path of the API server's address.
+    prefix = mounted_at if path.startswith(f"{mounted_at}/") else URL_PREFIX
+    found = _PLACE.fullmatch(path.removeprefix(prefix))
+    if not found:
+        raise Refused(404, "no such place")
+    return found[1], int(found[2])
+
+
+def _secret(scope: Scope) -> str:
+    try:
+        parameters = parse_qsl(scope["query_string"].decode(), keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
+    except ValueError:
+        return ""
+    secrets = [value for name, value in parameters if name == SECRET_PARAMETER]
+    return secrets[0] if len(secrets) == 1 else ""
+
+
+async def _body(request: Request) -> bytes:
+    announced = request.headers.get("content-length", "")
+    too_large = Refused(413, f"more than {LARGEST_BODY:,} bytes")
+    if announced.isdecimal() and int(announced) > LARGEST_BODY:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(LONGEST_BODY_TIME):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > LARGEST_BODY:
+                    raise too_large
+    except TimeoutError:
+        raise Refused(408, f"not whole within {LONGEST_BODY_TIME:g} s") from None
+    return bytes(body)
+
+
+def _told(event_type: int, event: OptimoveEvent) -> str:
+    """An event as the log shows it: nothing of a customer's."""
+    word = event_word(event_type)
+    if event_type == OF_A_CUSTOMER:
+        return f"Event {word}"
+    return f"Event {word}, campaign {event.campaign_id}, channel {event.channel_id}"
