@@ -34,9 +34,9 @@ from airflow_provider_optimove.operators.batched_write import LONGEST_RATE_LIMIT
 from airflow_provider_optimove.sandbox import Fault, OptimoveSandbox
 from airflow_provider_optimove.sensors.optimove import OptimoveCampaignSensor
 from airflow_provider_optimove.sensors.waits import LONGEST_CALL
+from airflow_provider_optimove.storage.formats import FORMATS
 from airflow_provider_optimove.storage.row_files import ENDINGS
 from airflow_provider_optimove.transfers.optimove_to_object_storage import OptimoveToObjectStorageOperator
-from airflow_provider_optimove.transfers.planned_files import FORMATS
 from airflow_provider_optimove.triggers.shared_poll import LONGEST_PAUSE
 
 pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]

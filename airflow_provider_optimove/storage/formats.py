@@ -9,7 +9,7 @@ from airflow_provider_optimove.exceptions import OptimoveInputError
 from airflow_provider_optimove.storage.paths import shown_path
 
 FileFormat = Literal["jsonl", "csv", "parquet"]
-BY_ENDING: Mapping[str, FileFormat] = {"jsonl": "jsonl", "ndjson": "jsonl", "csv": "csv", "parquet": "parquet"}
+FORMATS: Mapping[str, FileFormat] = {"jsonl": "jsonl", "ndjson": "jsonl", "csv": "csv", "parquet": "parquet"}
 
 NO_PYARROW = "Parquet needs pyarrow, which is not installed: install pyarrow, or airflow-provider-optimove[parquet]"
 
@@ -23,7 +23,7 @@ def format_of(path: str, file_format: FileFormat | None) -> tuple[FileFormat, bo
     """
     name = path.lower()
     compressed = name.endswith(".gz")
-    found = file_format or BY_ENDING.get(name.removesuffix(".gz").rpartition(".")[2])
+    found = file_format or FORMATS.get(name.removesuffix(".gz").rpartition(".")[2])
     if found is None or (found == "parquet" and compressed):
         raise OptimoveInputError(
             f"path: {shown_path(path)} ends in none of .jsonl, .ndjson, .csv (each also with .gz) and .parquet;"
