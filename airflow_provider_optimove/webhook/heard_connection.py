@@ -11,7 +11,6 @@ from secrets import token_bytes
 
 from airflow.configuration import ensure_secrets_loaded
 from airflow.models.connection import Connection
-from airflow.providers.common.compat.sdk import mask_secret
 
 from airflow_provider_optimove.webhook.address import SHORTEST_SECRET, secrets_in
 
@@ -82,8 +81,6 @@ def _secrets_of(conn_id: str) -> tuple[str, ...]:
     extra = connection.extra_dejson
     written = extra.get("listener_secret") if isinstance(extra, dict) else None
     secrets = secrets_in(written)
-    for secret in secrets:
-        mask_secret(secret)
     if len(secrets) < len(str(written or "").split()):
         log.warning(
             "Connection %s: a listener_secret of less than %d characters counts as none", conn_id, SHORTEST_SECRET

@@ -69,21 +69,32 @@ class EventListener:
         if scope["type"] != "http":
             await WebSocketClose()(scope, receive, send)
             return
+        path, query = scope["path"], scope["query_string"]
+        # Whatever place a stranger's request has a secret in, the access log shall not show it.
+        scope.update(path=f"{URL_PREFIX}/***", query_string=b"")
         try:
-            answer = await self._answer(Request(scope, receive))
+            if scope["method"] != "POST":
+                raise Refused(405, "POST only", Allow="POST")
+            conn_id, event_type = _place(path, scope.get("root_path", ""))
+            await self._authenticate(conn_id, _secret(query))
+            scope["path"] = path
+            answer = await self._answer(conn_id, event_type, await _body(Request(scope, receive)))
         except Refused as refused:
             answer = refused.answer
         except ClientDisconnect:
             return
         await answer(scope, receive, send)
 
-    async def _answer(self, request: Request) -> PlainTextResponse:
-        if request.method != "POST":
-            raise Refused(405, "POST only", Allow="POST")
-        conn_id, event_type = _place(request.scope)
-        await self._authenticate(conn_id, request.scope)
+    async def _authenticate(self, conn_id: str, secret: str) -> None:
         try:
-            event = OptimoveEvent.from_payload(payload_of(await _body(request)), event_type)
+            if not await self._heard.get(conn_id, self._stranger).accepts(secret):
+                raise Refused(403, "no such connection, or not its secret")
+        except ConnectionUnknown:
+            raise Refused(503, "cannot tell now", **{"Retry-After": "10"}) from None
+
+    async def _answer(self, conn_id: str, event_type: int, body: bytes) -> PlainTextResponse:
+        try:
+            event = OptimoveEvent.from_payload(payload_of(body), event_type)
             if event.event_type != event_type:
                 raise OptimoveResponseError("EventTypeID: not that of the URL")
             event.check()
@@ -94,13 +105,6 @@ class EventListener:
         outcome = await self._record(event_type, conn_id, event)
         log.info("%s of %s: %s", _told(event_type, event), conn_id, outcome)
         return PlainTextResponse(outcome)
-
-    async def _authenticate(self, conn_id: str, scope: Scope) -> None:
-        try:
-            if not await self._heard.get(conn_id, self._stranger).accepts(_secret(scope)):
-                raise Refused(403, "no such connection, or not its secret")
-        except ConnectionUnknown:
-            raise Refused(503, "cannot tell now", **{"Retry-After": "10"}) from None
 
     async def _record(self, event_type: int, conn_id: str, event: OptimoveEvent) -> str:
         if not self._places.acquire(blocking=False):
@@ -121,9 +125,8 @@ class EventListener:
         raise Refused(503, reason, **{"Retry-After": "1"})
 
 
-def _place(scope: Scope) -> tuple[str, int]:
+def _place(path: str, mounted_at: str) -> tuple[str, int]:
     """Connection and event type of a request's path."""
-    path, mounted_at = scope["path"], scope.get("root_path", "")
     # A proxy may have cut off the path of the API server's address.
     prefix = mounted_at if path.startswith(f"{mounted_at}/") else URL_PREFIX
     found = _PLACE.fullmatch(path.removeprefix(prefix))
@@ -132,9 +135,9 @@ def _place(scope: Scope) -> tuple[str, int]:
     return found[1], int(found[2])
 
 
-def _secret(scope: Scope) -> str:
+def _secret(query: bytes) -> str:
     try:
-        parameters = parse_qsl(scope["query_string"].decode(), keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
+        parameters = parse_qsl(query.decode(), keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
     except ValueError:
         return ""
     secrets = [value for name, value in parameters if name == SECRET_PARAMETER]
