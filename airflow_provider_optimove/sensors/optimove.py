@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from airflow_provider_optimove.sensors.waits import Wait
+    from airflow_provider_optimove.sensors.waits import SensorWait
 
 
 class OptimoveLastDataUpdateSensor(OptimoveSensor):
@@ -64,7 +64,7 @@ class OptimoveLastDataUpdateSensor(OptimoveSensor):
         zone, name = self._zone(context)
         return DataDateWait(Run.of(context).day_before(zone), f"the day before this run in {name}")
 
-    def _trigger(self, wait: Wait) -> BaseTrigger:
+    def _trigger(self, wait: SensorWait) -> BaseTrigger:
         from airflow_provider_optimove.triggers.optimove import OptimoveLastDataUpdateTrigger
 
         return OptimoveLastDataUpdateTrigger(
@@ -135,10 +135,10 @@ class OptimoveCampaignSensor(OptimoveSensor):
         self.allowed_states = allowed_states
         self.failed_states = failed_states
 
-    def _wait(self, context: Context) -> Wait:
+    def _wait(self, context: Context) -> SensorWait:
         return campaign_wait(self.campaign_id, self.channel_id, self.allowed_states, self.failed_states)
 
-    def _trigger(self, wait: Wait) -> BaseTrigger:
+    def _trigger(self, wait: SensorWait) -> BaseTrigger:
         from airflow_provider_optimove.triggers.optimove import OptimoveCampaignTrigger
 
         return OptimoveCampaignTrigger(

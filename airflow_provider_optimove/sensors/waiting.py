@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
     from airflow_provider_optimove.hooks.optimove import OptimoveHook
-    from airflow_provider_optimove.sensors.waits import Wait
+    from airflow_provider_optimove.sensors.waits import SensorWait
 
 STATE_KEY = "optimove_wait"
 
@@ -45,7 +45,7 @@ class OptimoveSensor(BaseSensorOperator):
     :param kwargs: the arguments of every sensor; ``poke_interval`` and ``timeout`` are in seconds.
     """
 
-    wait_of: ClassVar[Callable[..., Wait]]
+    wait_of: ClassVar[Callable[..., SensorWait]]
     """Builds a wait from its :attr:`~Wait.arguments`."""
 
     def __init__(self, *, optimove_conn_id: str, deferrable: bool, **kwargs: Any) -> None:
@@ -54,11 +54,11 @@ class OptimoveSensor(BaseSensorOperator):
         self.deferrable = deferrable
 
     @abstractmethod
-    def _wait(self, context: Context) -> Wait:
+    def _wait(self, context: Context) -> SensorWait:
         """What this run of the task waits for."""
 
     @abstractmethod
-    def _trigger(self, wait: Wait) -> BaseTrigger:
+    def _trigger(self, wait: SensorWait) -> BaseTrigger:
         """What waits for it in the triggerer."""
 
     @cached_property
@@ -140,13 +140,13 @@ class OptimoveSensor(BaseSensorOperator):
     def _timeout_comes_first(self) -> bool:
         return self.execution_timeout is None or self.execution_timeout.total_seconds() >= self.timeout
 
-    def _returned(self, wait: Wait, done: Done) -> Any:
+    def _returned(self, wait: SensorWait, done: Done) -> Any:
         if done.remark:
             self.log.warning("%s", done.remark)
         self.log.info("The wait for %s is over", wait)
         return done.value
 
-    def _defer(self, context: Context, wait: Wait) -> NoReturn:
+    def _defer(self, context: Context, wait: SensorWait) -> NoReturn:
         left = self._time_left(context)
         self.log.info("Deferred: waiting for %s", wait)
         self.defer(

@@ -80,11 +80,6 @@ class Wait(ABC):
     def question(self) -> Question:
         """What is asked."""
 
-    @property
-    @abstractmethod
-    def arguments(self) -> dict[str, Any]:
-        """From what this wait can be built again; plain JSON."""
-
     @abstractmethod
     def judge(self, answer: Any, now: datetime) -> Done | NotYet:
         """What an answer means.
@@ -93,6 +88,15 @@ class Wait(ABC):
         :param now: the present, with a time zone.
         :raises OptimoveError: the wait cannot succeed any more, or the answer cannot be read.
         """
+
+
+class SensorWait(Wait):
+    """A wait that begins in one process and ends in another."""
+
+    @property
+    @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """From what this wait can be built again; plain JSON."""
 
     def answer_in(self, told: Any) -> Any:
         """The answer to :attr:`question` from the value of a :class:`Done`, for :meth:`judge` to look at it again."""
@@ -112,7 +116,7 @@ class DataDateQuestion(Question):
 
 
 @dataclass(frozen=True)
-class DataDateWait(Wait):
+class DataDateWait(SensorWait):
     """Waits until there is data of a date.
 
     :param target: the date.
@@ -187,7 +191,7 @@ class CampaignQuestion(Question):
 
 
 @dataclass(frozen=True)
-class CampaignWait(Wait):
+class CampaignWait(SensorWait):
     """Waits until a campaign is in one of the allowed states.
 
     :param campaign_id: the campaign.
@@ -222,13 +226,13 @@ class CampaignWait(Wait):
             return _unknown(answer)
         if not answer:
             return NotYet(f"Optimove has no details of campaign {self.campaign_id} yet")
-        details = _by_lower_name(answer)
+        details = by_lower_name(answer)
         status, error = (str(details.get(name) or "").strip() for name in ("status", "error"))
-        allowed = _is_in(status, self.allowed_states)
+        allowed = is_in(status, self.allowed_states)
         # Who allows Partially Run knows that it comes with an Error.
-        if allowed and (not error or not _is_in(status, (SUCCESSFUL,))):
+        if allowed and (not error or not is_in(status, (SUCCESSFUL,))):
             return Done(answer, remark=f"campaign {self.campaign_id} is {status}: {error}" if error else None)
-        if error or _is_in(status, self.failed_states):
+        if error or is_in(status, self.failed_states):
             raise OptimoveCampaignFailedError(
                 f"campaign {self.campaign_id} is {status or 'in no state'}: {error or 'Optimove gives no reason'}",
                 function="GetCampaignDetails",
@@ -237,7 +241,7 @@ class CampaignWait(Wait):
 
 
 @dataclass(frozen=True)
-class CampaignOnChannelWait(Wait):
+class CampaignOnChannelWait(SensorWait):
     """Waits until all sends of a campaign on a channel are due.
 
     :param campaign_id: the campaign.
@@ -291,9 +295,9 @@ def campaign_wait(
     :param failed_states: none, one or several states.
     :raises OptimoveInputError: one of them is not valid.
     """
-    campaign = _as_number(campaign_id, "campaign_id")
+    campaign = as_number(campaign_id, "campaign_id")
     if channel_id is not None:
-        return CampaignOnChannelWait(campaign, _as_number(channel_id, "channel_id"))
+        return CampaignOnChannelWait(campaign, as_number(channel_id, "channel_id"))
     allowed = _as_states(allowed_states, "allowed_states")
     if not allowed:
         raise OptimoveInputError("allowed_states: empty; no state would end the wait")
@@ -304,7 +308,13 @@ def _unknown(refusal: Refusal) -> NotYet:
     return NotYet(f"waiting as for an id that is not known yet: {refusal.message}", level=logging.WARNING)
 
 
-def _as_number(value: object, name: str) -> int:
+def as_number(value: object, name: str) -> int:
+    """A number, or the one that a text holds.
+
+    :param value: what should be one.
+    :param name: what it is called in an error.
+    :raises OptimoveInputError: it is none.
+    """
     if isinstance(value, str) and value.strip().isdecimal():
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -321,18 +331,23 @@ def _as_states(value: object, name: str) -> tuple[str, ...]:
     raise OptimoveInputError(f"{name}: {value!r} is not a list of states such as 'Successful', 'Partially Run'")
 
 
-def _is_in(state: str, states: Iterable[str]) -> bool:
+def is_in(state: str, states: Iterable[str]) -> bool:
+    """Whether a state is one of some, in any letter case."""
     return state.casefold() in {other.casefold() for other in states}
 
 
-def _by_lower_name(fields: Any) -> dict[str, Any]:
+def by_lower_name(fields: Any) -> dict[str, Any]:
+    """The fields of an object by their names in lower case.
+
+    :raises OptimoveResponseError: this is no object.
+    """
     if not isinstance(fields, Mapping):
         raise OptimoveResponseError(f"expected an object, got {type(fields).__name__}")
     return {str(name).lower(): value for name, value in fields.items()}
 
 
 def _scheduled_time(row: Any) -> datetime:
-    text = _by_lower_name(row).get("scheduledtime")
+    text = by_lower_name(row).get("scheduledtime")
     try:
         moment = datetime.fromisoformat(str(text).strip())
     except ValueError:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.triggers import BaseEventTrigger
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_optimove.exceptions import OptimoveInputError
 from airflow_provider_optimove.sensors.waits import DataDateWait, campaign_wait
 from airflow_provider_optimove.triggers.events import PERMANENT_ERRORS, error_event, success_event
 from airflow_provider_optimove.triggers.shared_poll import end_of
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from airflow_provider_optimove.sensors.waits import Wait
+    from airflow_provider_optimove.triggers.watching import DataDates, ExecutedCampaigns, Watcher
 
 
 class _OptimoveTrigger(BaseTrigger):
@@ -114,3 +118,82 @@ class OptimoveCampaignTrigger(_OptimoveTrigger):
 
     def _wait(self) -> Wait:
         return campaign_wait(self.campaign_id, self.channel_id, self.allowed_states, self.failed_states)
+
+
+class _OptimoveEventTrigger(BaseEventTrigger):
+    """Watches, and fires an event for everything new.
+
+    :param optimove_conn_id: Airflow connection of type ``optimove``.
+    :param poll_interval: the most seconds from the end of one call to the start of the next.
+    :raises OptimoveInputError: this is Airflow 2, which has no asset watchers.
+    """
+
+    def __init__(self, optimove_conn_id: str = "optimove_default", poll_interval: float = 60.0) -> None:
+        if not AIRFLOW_V_3_0_PLUS:
+            raise OptimoveInputError(
+                f"{type(self).__name__} needs Airflow 3; on Airflow 2, schedule the DAG by time and begin it with a"
+                " deferrable OptimoveLastDataUpdateSensor"
+            )
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.optimove_conn_id = optimove_conn_id
+        self.poll_interval = poll_interval
+
+    @abstractmethod
+    def _watcher(self, store: Any) -> Watcher[Any]: ...
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments from which a triggerer builds this trigger again: plain JSON, no secrets."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {"optimove_conn_id": self.optimove_conn_id, "poll_interval": self.poll_interval},
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Fire the events, for ever."""
+        # Airflow before 3.3 does not have the attribute.
+        async for payload in self._watcher(getattr(self, "asset_state_store", None)).payloads():
+            yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+
+class OptimoveLastDataUpdateEventTrigger(_OptimoveEventTrigger):
+    """Watches for new data; for ``AssetWatcher``, on Airflow 3.
+
+    Fires ``{"date": "YYYY-MM-DD"}`` for each new date of GetLastDataUpdate; one event, with the newest date, when
+    several have come meanwhile. The date that is there at the very first look counts as known. From Airflow 3.3 on,
+    what was fired is kept in the asset's state, so a restart fires nothing twice and misses nothing; an event of
+    which a triggerer that died did not know whether Airflow had it is fired again with ``"repeated": true``. Before
+    3.3, what is there when a triggerer starts counts as known.
+
+    Errors are logged and waited out: those that may pass for ``poll_interval``, others, such as a refused key, for a
+    quarter of an hour.
+
+    :param optimove_conn_id: Airflow connection of type ``optimove``.
+    :param poll_interval: the most seconds from the end of one call to the start of the next; the calls are shared with
+        all that wait for data on the connection.
+    :raises OptimoveInputError: this is Airflow 2, which has no asset watchers.
+    """
+
+    def _watcher(self, store: Any) -> DataDates:
+        from airflow_provider_optimove.triggers.watching import DataDates
+
+        return DataDates(self.optimove_conn_id, self.poll_interval, store)
+
+
+class OptimoveExecutedCampaignsEventTrigger(_OptimoveEventTrigger):
+    """Watches for executed campaigns; for ``AssetWatcher``, on Airflow 3.
+
+    Fires ``{"CampaignID": 6577, "Date": "YYYY-MM-DD"}`` for each campaign that GetExecutedCampaignDetails newly gives
+    for today or yesterday, or for days, up to a week back, on which nobody watched; ``OptimoveEvent`` reads it. Events
+    are five seconds apart. Campaigns that are there at the very first look count as known. What else is said of
+    :class:`OptimoveLastDataUpdateEventTrigger` holds here, too.
+
+    :param optimove_conn_id: Airflow connection of type ``optimove``; the days are those of its ``timezone``, or of UTC.
+    :param poll_interval: the most seconds from the end of one look to the start of the next; a look is a call for each
+        of the days.
+    :raises OptimoveInputError: this is Airflow 2, which has no asset watchers.
+    """
+
+    def _watcher(self, store: Any) -> ExecutedCampaigns:
+        from airflow_provider_optimove.triggers.watching import ExecutedCampaigns
+
+        return ExecutedCampaigns(self.optimove_conn_id, self.poll_interval, store)

@@ -32,11 +32,14 @@ LONGEST_PAUSE = 900.0
 AT_A_TIME = 20
 """Who wait and hear of an answer before the event loop may turn to others: each may write a line into its log."""
 
+CONNECTION_IS_GOOD_FOR = 900.0
+"""Seconds after which a connection is read once more: somebody may have changed it, and a watcher never ends."""
+
 LOOKUPS_OF_A_MISSING_CONNECTION = 3
 """More than one: Airflow reports a secrets backend that fails like a connection that does not exist."""
 
 
-async def end_of(wait: Wait, *, optimove_conn_id: str, interval: float) -> Done:
+async def end_of(wait: Wait, *, optimove_conn_id: str, interval: float, of_task: bool = True) -> Done:
     """Wait, together with all who ask the same in this event loop.
 
     Errors that may pass are logged and ridden out; there is no timeout.
@@ -44,6 +47,7 @@ async def end_of(wait: Wait, *, optimove_conn_id: str, interval: float) -> Done:
     :param wait: what is waited for.
     :param optimove_conn_id: Airflow connection of type ``optimove``.
     :param interval: the most seconds from the end of a call to the start of the next.
+    :param of_task: whether a task waits, in whose log others may read what went wrong.
     :returns: how the wait ended.
     :raises OptimoveError: one of :data:`~airflow_provider_optimove.triggers.events.PERMANENT_ERRORS`.
     """
@@ -54,7 +58,7 @@ async def end_of(wait: Wait, *, optimove_conn_id: str, interval: float) -> Done:
     poll = line.polls.get(wait.question)
     if poll is None:
         poll = line.polls[wait.question] = _Poll(line, wait.question)
-    waiter = _Waiter(wait, interval)
+    waiter = _Waiter(wait, interval, of_task)
     poll.join(waiter)
     try:
         return await waiter.end
@@ -73,22 +77,19 @@ class _Line:
         self.polls: dict[Question, _Poll] = {}
         self._client: OptimoveClient | None = None
         self._one_call = asyncio.Lock()
+        self._read_at = -float("inf")
         self._lookups_left = LOOKUPS_OF_A_MISSING_CONNECTION
 
     async def ask(self, question: Question) -> Any:
         """One call, after those that were asked for before; the event loop goes on meanwhile."""
         async with self._one_call:
-            if self._client is None:
-                self._client = await self._connect()
+            client = await self._current_client()
             try:
-                return await asyncio.to_thread(question.ask, self._client)
+                return await asyncio.to_thread(question.ask, client)
             except OptimoveAuthenticationError:
-                renewed = await self._connect()
-                if renewed.settings == self._client.settings:
+                renewed = await self._renewed(client)
+                if renewed is client:
                     raise
-                log.info("Connection %s has changed", self.optimove_conn_id)
-                self.close()
-                self._client = renewed
                 return await asyncio.to_thread(question.ask, renewed)
 
     def close(self) -> None:
@@ -96,11 +97,33 @@ class _Line:
         if self._client is not None:
             self._client.close()
 
+    async def _current_client(self) -> OptimoveClient:
+        client = self._client
+        if client is None:
+            client = self._client = await self._connect()
+        elif asyncio.get_running_loop().time() - self._read_at >= CONNECTION_IS_GOOD_FOR:
+            try:
+                return await self._renewed(client)
+            except OptimoveError as error:
+                log.warning("Going on with the connection as it was: %s", error)
+        return client
+
+    async def _renewed(self, client: OptimoveClient) -> OptimoveClient:
+        """The same client, or another one if the connection has changed."""
+        renewed = await self._connect()
+        if renewed.settings == client.settings:
+            return client
+        log.info("Connection %s has changed", self.optimove_conn_id)
+        client.close()
+        self._client = renewed
+        return renewed
+
     async def _connect(self) -> OptimoveClient:
         from airflow.providers.common.compat.connection import get_async_connection
         from airflow.providers.common.compat.sdk import AirflowNotFoundException
         from asgiref.sync import sync_to_async
 
+        self._read_at = asyncio.get_running_loop().time()
         try:
             connection = await get_async_connection(self.optimove_conn_id)
         except AirflowNotFoundException:
@@ -172,8 +195,9 @@ class _Poll:
             raise
         except OptimoveError as error:
             self._failures += 1
-            # In the log of the one who has waited longest, and only there.
-            next(iter(self._waiters)).context.run(
+            # In the log of the task that has waited longest, and only there. Watchers have none.
+            of_tasks = (waiter for waiter in self._waiters if waiter.of_task)
+            next(of_tasks, next(iter(self._waiters))).context.run(
                 log.warning,
                 "No answer for %d who wait, %d failures in a row: %s",
                 len(self._waiters),
@@ -208,10 +232,12 @@ class _Waiter:
 
     :param wait: what for.
     :param interval: the most seconds between two calls.
+    :param of_task: whether a task waits.
     """
 
-    def __init__(self, wait: Wait, interval: float) -> None:
+    def __init__(self, wait: Wait, interval: float, of_task: bool) -> None:
         self.wait = wait
+        self.of_task = of_task
         self.interval = self.pause = interval
         self.end: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
         # By it Airflow knows which task's log a line belongs to.

@@ -489,12 +489,73 @@ def test_a_key_that_stays_wrong_ends_the_wait(
     assert len(account.calls) == calls
 
 
+def test_a_connection_that_was_changed_is_noticed_after_a_while(
+    account: Account, monkeypatch: pytest.MonkeyPatch, log: list[tuple[int, str]]
+) -> None:
+    """Who waits for long shall not go on with a key or a host of last year, even if they still work."""
+    monkeypatch.setattr(shared_poll, "CONNECTION_IS_GOOD_FOR", 0.1)
+    keys: list[str] = []
+
+    def read(client: Client) -> date:
+        keys.append(client.settings)
+        return BEFORE
+
+    monkeypatch.setattr(Client, "get_last_data_update", read)
+
+    async def scenario() -> None:
+        task = start(data_of(TARGET))
+        await until(lambda: len(account.connections) > 1)
+        define(monkeypatch, "A", key="new")
+        await until(lambda: "new" in keys)
+        # Nor shall they stop because it cannot be read for a moment.
+        monkeypatch.delenv("AIRFLOW_CONN_A")
+        await until(lambda: sum(level == logging.WARNING for level, _ in log) > 4)
+        assert not task.done()
+        task.cancel()
+
+    run(scenario())
+    assert keys == sorted(keys, reverse=True)
+    assert next(text for level, text in log if level == logging.WARNING).startswith(
+        "Going on with the connection as it"
+    )
+    assert account.closed == 2
+
+
+def test_what_goes_wrong_is_in_the_log_of_a_task_that_waits(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="nobody")
+    said: list[str] = []
+
+    class Recorder(logging.Logger):
+        def handle(self, record: logging.LogRecord) -> None:
+            said.append(name.get())
+
+    monkeypatch.setattr(shared_poll, "log", Recorder("recorder", logging.WARNING))
+    account.data_date = DOWN
+
+    async def one(who: str, of_task: bool) -> None:
+        name.set(who)
+        await end_of(data_of(TARGET), optimove_conn_id="a", interval=0.02, of_task=of_task)
+
+    async def scenario() -> None:
+        watcher = asyncio.create_task(one("watcher", False))
+        await until(lambda: said)
+        task = asyncio.create_task(one("task", True))
+        await until(lambda: "task" in said)
+        watcher.cancel()
+        task.cancel()
+
+    run(scenario())
+    assert said == sorted(said, reverse=True)
+
+
 @pytest.mark.parametrize(("days_ahead", "interval", "pause"), [(30, 60, 900), (30, 3600, 3600), (-3, 60, 60)], ids=str)
 def test_the_poll_slows_down_while_the_answer_cannot_come(
     account: Account, days_ahead: int, interval: float, pause: float
 ) -> None:
     async def scenario() -> None:
-        waiter = shared_poll._Waiter(data_of(datetime.now(UTC).date() + timedelta(days=days_ahead)), interval)
+        waiter = shared_poll._Waiter(
+            data_of(datetime.now(UTC).date() + timedelta(days=days_ahead)), interval, of_task=True
+        )
         waiter.take(date(2020, 1, 1))
         assert waiter.pause == pause
 

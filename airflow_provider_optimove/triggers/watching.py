@@ -1,0 +1,226 @@
+"""Watching: it never ends, and what was fired is kept in the asset's state, so that a restart fires nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import reduce
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
+
+from airflow_provider_optimove.sensors.target_date import as_zone
+from airflow_provider_optimove.sensors.waits import DataDateWait
+from airflow_provider_optimove.triggers.events import PERMANENT_ERRORS
+from airflow_provider_optimove.triggers.executed_campaigns import NewCampaignsWait
+from airflow_provider_optimove.triggers.known import KEPT_DAYS, K, KnownCampaigns, KnownDate, State
+from airflow_provider_optimove.triggers.shared_poll import end_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from airflow_provider_optimove.sensors.waits import Done, Wait
+    from airflow_provider_optimove.triggers.known import Payload
+
+log = logging.getLogger(__name__)
+
+PAUSE_AFTER_AN_ERROR = 900.0
+"""Seconds until the next look after an error that asking again does not change; or the interval, if that is longer."""
+
+WRITTEN_DOWN_AFTER = 3.0
+"""Seconds after which Airflow has written an event down: a triggerer does so about once a second."""
+
+EVENTS_APART = 5.0
+"""Seconds between the events of one watcher: of events that come in a burst, Airflow loses the last ones."""
+
+READS_OF_A_STORE_THAT_FAILS = 4
+PAUSE_BETWEEN_READS = 15.0
+
+DAY = timedelta(days=1)
+
+
+class Watcher(ABC, Generic[K]):
+    """Tells everything new, for ever.
+
+    :param optimove_conn_id: Airflow connection of type ``optimove``.
+    :param interval: the most seconds from the end of one call to the start of the next.
+    :param store: the states of the watched assets (Airflow 3.3); None where there are none.
+    """
+
+    kind: ClassVar[type[Any]]
+    """How what was fired is kept."""
+    name: ClassVar[str]
+    """What that is called in the state of an asset, with the connection's id behind it."""
+    event_interval: ClassVar[float] = WRITTEN_DOWN_AFTER
+    """Seconds from an event to the next."""
+
+    def __init__(self, optimove_conn_id: str, interval: float, store: Any) -> None:
+        self.optimove_conn_id = optimove_conn_id
+        self.interval = interval
+        self._memory = Memory[K](self.kind, f"{self.name}/{optimove_conn_id}", store)
+
+    @abstractmethod
+    async def _look(self, known: K | None) -> tuple[K, list[Payload]]:
+        """Wait for news.
+
+        :param known: what is no news; None at the very first look, when all that is there is none.
+        :returns: what is known when the news was fired, and the news.
+        """
+
+    async def payloads(self) -> AsyncIterator[Payload]:
+        """What to fire. It goes on after every error: Airflow would start a watcher that ends again at once."""
+        while True:
+            try:
+                known, news = await self._news()
+            except PERMANENT_ERRORS as error:
+                log.error("%s; the next look is in %d seconds", error, self.pause_after_an_error)
+                await asyncio.sleep(self.pause_after_an_error)
+                continue
+            except Exception:
+                log.exception("The next look is in %d seconds", self.pause_after_an_error)
+                await asyncio.sleep(self.pause_after_an_error)
+                continue
+            for payload in news:
+                # Another triggerer may have taken this one for dead, and have fired it meanwhile.
+                state = await self._memory.recall()
+                before = known if state.known is None else state.known
+                if before.holds(payload):
+                    continue
+                await self._memory.keep(State(before, payload))
+                yield payload | {"repeated": True} if payload == state.firing else payload
+                await asyncio.sleep(self.event_interval)
+                # The answer comes from the process that writes events down, after what it was sent before.
+                await self._memory.recall()
+                await self._memory.keep(State(before.after(payload)))
+            await self._memory.keep(State(known))
+            await asyncio.sleep(self.interval)
+
+    async def _news(self) -> tuple[K, list[Payload]]:
+        state = await self._memory.recall()
+        if state.known is not None and state.firing is not None:
+            return state.known, [state.firing]
+        return await self._look(state.known)
+
+    @property
+    def pause_after_an_error(self) -> float:
+        """Seconds."""
+        return max(PAUSE_AFTER_AN_ERROR, self.interval)
+
+    async def _end_of(self, wait: Wait) -> Done:
+        return await end_of(wait, optimove_conn_id=self.optimove_conn_id, interval=self.interval, of_task=False)
+
+
+class DataDates(Watcher[KnownDate]):
+    """Tells each new data date; the newest one when several have come meanwhile."""
+
+    kind = KnownDate
+    name = "optimove_data_date"
+
+    async def _look(self, known: KnownDate | None) -> tuple[KnownDate, list[Payload]]:
+        done = await self._end_of(DataDateWait(date.min if known is None else known.newest + DAY))
+        found = KnownDate.read(done.value)
+        if known is None:
+            log.info("The newest data is of %s; later dates are fired", found.newest)
+            return found, []
+        return found, [{"date": done.value}]
+
+
+class ExecutedCampaigns(Watcher[KnownCampaigns]):
+    """Tells each campaign that was executed today or yesterday, or on a day on which nobody watched."""
+
+    kind = KnownCampaigns
+    name = "optimove_executed_campaigns"
+    event_interval = EVENTS_APART
+
+    def __init__(self, optimove_conn_id: str, interval: float, store: Any) -> None:
+        super().__init__(optimove_conn_id, interval, store)
+        self._zone: tzinfo = UTC
+
+    async def _look(self, known: KnownCampaigns | None) -> tuple[KnownCampaigns, list[Payload]]:
+        await self._read_zone()
+        today = datetime.now(self._zone).date()
+        first = today - DAY
+        if known is not None:
+            first = max(min(first, known.newest), today - timedelta(days=KEPT_DAYS))
+        days = tuple(first + number * DAY for number in range((today - first).days + 1))
+        done = await self._end_of(NewCampaignsWait(days, None if known is None else known.campaigns, self._zone))
+        news: list[Payload] = done.value
+        if known is not None:
+            return known.looked_at(days), news
+        log.info("%d campaigns of %s and %s are there; later ones are fired", len(news), *days)
+        return reduce(KnownCampaigns.after, news, KnownCampaigns().looked_at(days)), []
+
+    async def _read_zone(self) -> None:
+        from airflow.providers.common.compat.connection import get_async_connection
+        from airflow.providers.common.compat.sdk import AirflowNotFoundException
+        from asgiref.sync import sync_to_async
+
+        try:
+            connection = await get_async_connection(self.optimove_conn_id)
+        except AirflowNotFoundException:
+            # The poll needs it, too, and says so.
+            return
+        # As in shared_poll: reading the extra masks its secrets.
+        extra = await sync_to_async(lambda: connection.extra_dejson)()
+        name = extra.get("timezone") if isinstance(extra, dict) else None
+        self._zone = as_zone(name, f"timezone of connection {self.optimove_conn_id!r}") if name else UTC
+
+
+class Memory(Generic[K]):
+    """What was fired: in the states of the watched assets (Airflow 3.3), and here where that fails.
+
+    Watchers with equal arguments are one trigger in Airflow, also on several assets, and so have one memory.
+
+    :param kind: how it is kept.
+    :param key: its name in the states.
+    :param store: the states that Airflow gives to the trigger; None where it gives none.
+    """
+
+    def __init__(self, kind: type[K], key: str, store: Any) -> None:
+        self._kind = kind
+        self._key = key
+        self._state: State[K] = State()
+        self._assets: list[Any] = []
+        if store is not None:
+            # Airflow's own way to the state of each asset needs the assets, which it does not tell.
+            by_name, by_uri = (vars(store).get(name, {}) for name in ("_by_name", "_by_uri"))
+            self._assets = [*by_name.values(), *by_uri.values()] or [store]
+
+    async def recall(self) -> State[K]:
+        """What was fired, by whomever."""
+        for left in reversed(range(READS_OF_A_STORE_THAT_FAILS)):
+            failed = await self._read()
+            # Without anything known, what came while nobody watched would count as known.
+            if not failed or self._state.known is not None or not left:
+                break
+            await asyncio.sleep(PAUSE_BETWEEN_READS)
+        return self._state
+
+    async def keep(self, state: State[K]) -> None:
+        """Keep what was fired, beside what is known already, and what is being fired."""
+        self._state = State(self._state.joined(state).known, state.firing)
+        written = self._state.written()
+        for asset in self._assets:
+            try:
+                await asset.aset(self._key, written)
+            except Exception as error:
+                log.warning("What was fired is not kept over a restart: %s: %s", asset, error)
+
+    async def _read(self) -> bool:
+        failed = False
+        states = [self._state]
+        for asset in self._assets:
+            try:
+                kept = await asset.aget(self._key)
+            except Exception as error:
+                log.warning("What was fired cannot be read: %s: %s", asset, error)
+                failed = True
+                continue
+            if kept is None:
+                continue
+            try:
+                states.append(State.read(self._kind, kept))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                log.warning("%s in %s is not what was kept there: %r", self._key, asset, error)
+        self._state = reduce(State.joined, states)
+        return failed
