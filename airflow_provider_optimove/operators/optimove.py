@@ -10,6 +10,9 @@ in common. Rows are a list, an XCom that holds one, or a path or URI that ends i
 * :class:`OptimoveRejectedRowsError`: with ``on_rejected="isolate"``, Optimove refused rows,
 * :class:`OptimoveUncertainWriteError`: rows may or may not have arrived, and a second time may count twice,
 * the other errors of :class:`OptimoveHook`; each says which rows it is about.
+
+:class:`OptimoveRegisterEventListenerOperator` and :class:`OptimoveUnregisterEventListenerOperator` say which URLs
+Optimove posts its events to; they take the arguments of :class:`OptimoveEventListenerOperator`.
 """
 
 from __future__ import annotations
@@ -20,6 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_optimove.operators.any_function import OptimoveFunctionOperator as OptimoveFunctionOperator
 from airflow_provider_optimove.operators.batched_write import OptimoveBatchedWriteOperator, RowsField
+from airflow_provider_optimove.operators.event_listener import (
+    OptimoveRegisterEventListenerOperator as OptimoveRegisterEventListenerOperator,
+)
+from airflow_provider_optimove.operators.event_listener import (
+    OptimoveUnregisterEventListenerOperator as OptimoveUnregisterEventListenerOperator,
+)
 from airflow_provider_optimove.storage.row_report import RowReport
 
 if TYPE_CHECKING:

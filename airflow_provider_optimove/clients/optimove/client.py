@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any, Literal, NamedTuple, TypeVar
+from urllib.parse import quote
 
 from requests.auth import AuthBase
 
@@ -68,6 +69,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 UNIQUE_MESSAGE_ID = "UniqueMessageID"
+# The event listener takes no shorter one, and without it short words would be missing in every text.
+SHORTEST_LISTENER_SECRET = 16
 # However "$" is written in a text or a page.
 NAMES_TOP = re.compile(r"(\$|%24|&#36;|(parameter|input)\W+)top\b", re.IGNORECASE)
 
@@ -82,7 +85,8 @@ class OptimoveSettings:
     :param password: that user's password.
     :param api_path: what stands between the address and a function's group.
     :param rate_limit: calls and seconds, ``"50/10"``; several with commas; empty for none.
-    :param listener_secret: what the URL of an event listener carries; only kept out of errors and logs here.
+    :param listener_secret: what the URL of an event listener carries, several separated by blanks; only kept out of
+        errors and logs here.
     :param session_cache: where the token of login mode is shared: by the host's processes, or in this one only.
     """
 
@@ -131,7 +135,8 @@ class OptimoveClient(AllFunctions):
         self.settings = settings
         self._translate_error = translate_error
         proxy_passwords = [_password_in(proxy) for proxy in settings.http.proxies.values()]
-        secrets = [settings.api_key, settings.password, settings.listener_secret, *proxy_passwords]
+        of_listeners = _forms_in_urls(settings.listener_secret or "")
+        secrets = [settings.api_key, settings.password, settings.listener_secret, *of_listeners, *proxy_passwords]
         self._redact = Redactor(secrets)
         self._http = HttpClient(settings.http, self._redact)
         self._on_its_way = False
@@ -515,6 +520,15 @@ def _returning_rows(name: str) -> Function:
     if function.answer != "rows":
         raise OptimoveInputError("returns no rows; use call", function=function.name)
     return function
+
+
+def _forms_in_urls(listener_secret: str) -> Iterator[str]:
+    """The single secrets as they stand in a listener's URL, also in one that is escaped as a whole, and once more."""
+    for secret in listener_secret.split():
+        if len(secret) >= SHORTEST_LISTENER_SECRET:
+            escaped = quote(secret, safe="")
+            in_lower_case = re.sub("%..", lambda escape: escape[0].lower(), escaped)
+            yield from (secret, escaped, in_lower_case, quote(escaped), quote(in_lower_case))
 
 
 def _password_in(proxy: str) -> str | None:
