@@ -131,11 +131,10 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("PromoCode", ["A", 7], ("A", "7")),
     ("PromoCode", [], ()),
 ]
+LONG_AGO = "0001-01-01T00:00:00+14:00"
 BAD_OF: dict[str, list[Any]] = {
-    **dict.fromkeys(NUMBERS, [True, "", "x1", "1.5", 1.5, -1, "-1", 2**63, "9" * 19, [1], {}]),
-    **dict.fromkeys(
-        TIMES, [1, "", "today", "2026-11-20", "2026-13-20 00:00:00", "0001-01-01T00:00:00+14:00", [], True]
-    ),
+    **{name: [True, "", "x1", "1.5", 1.5, -1, "-1", 2**63, "9" * 19, [1], {}] for name in NUMBERS},
+    **{name: [1, "", "today", "2026-11-20", "2026-13-20 00:00:00", LONG_AGO, [], True] for name in TIMES},
     "UpdateDate": [1, "", "20.11.2026", "2026-11-31", [], True],
     "CustomerID": [True, 1.5, ["C1"], {}],
     "IsVisitor": ["yes", 2, [True], {}, ""],
