@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_optimove.exceptions import OptimoveInputError
 from airflow_provider_optimove.sensors.target_date import Run, as_date, as_zone
 from airflow_provider_optimove.sensors.waiting import OptimoveSensor
 from airflow_provider_optimove.sensors.waits import DataDateWait, campaign_wait
@@ -38,6 +39,9 @@ class OptimoveLastDataUpdateSensor(OptimoveSensor):
     :param optimove_conn_id: Airflow connection of type ``optimove``.
     :param deferrable: wait in the triggerer, so that no worker is held, with one call for all that wait there on the
         connection. ``mode``, ``exponential_backoff`` and ``max_wait`` say nothing then.
+    :param start_from_trigger: with ``deferrable``, begin in the triggerer too: a worker is held at the end only;
+        for sensors that are not mapped, from Airflow 3.3 on, and elsewhere without effect. ``timeout`` then counts
+        anew in each try. Needs ``target_date`` or ``timezone``: the zone of the connection is known on a worker only.
     :param kwargs: the arguments of every sensor; ``poke_interval`` and ``timeout`` are in seconds.
     :raises OptimoveInputError: ``target_date`` or ``timezone`` is not valid.
     """
@@ -52,11 +56,22 @@ class OptimoveLastDataUpdateSensor(OptimoveSensor):
         timezone: str | None = None,
         optimove_conn_id: str = "optimove_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        start_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(optimove_conn_id=optimove_conn_id, deferrable=deferrable, **kwargs)
+        super().__init__(
+            optimove_conn_id=optimove_conn_id, deferrable=deferrable, start_from_trigger=start_from_trigger, **kwargs
+        )
         self.target_date = target_date
         self.timezone = timezone
+        if start_from_trigger and target_date is None and timezone is None:
+            raise OptimoveInputError(
+                "start_from_trigger: needs target_date or timezone; a worker alone knows the zone of the connection"
+            )
+        if self.start_from_trigger:
+            # Text may be a template, which is rendered in the triggerer.
+            plain = as_date(target_date, "target_date").isoformat() if isinstance(target_date, date) else target_date
+            self._start_in_triggerer("OptimoveLastDataUpdateTrigger", target_date=plain, timezone=timezone)
 
     def _wait(self, context: Context) -> DataDateWait:
         if self.target_date is not None:
@@ -104,6 +119,9 @@ class OptimoveCampaignSensor(OptimoveSensor):
     :param optimove_conn_id: Airflow connection of type ``optimove``.
     :param deferrable: wait in the triggerer, so that no worker is held, with one call for all that wait there for the
         same. ``mode``, ``exponential_backoff`` and ``max_wait`` say nothing then.
+    :param start_from_trigger: with ``deferrable``, begin in the triggerer too: a worker is held at the end only;
+        for sensors that are not mapped, from Airflow 3.3 on, and elsewhere without effect. ``timeout`` then counts
+        anew in each try.
     :param kwargs: the arguments of every sensor; ``poke_interval`` and ``timeout`` are in seconds.
     :raises OptimoveCampaignFailedError: the campaign failed.
     :raises OptimoveInputError: an argument is not valid.
@@ -127,13 +145,24 @@ class OptimoveCampaignSensor(OptimoveSensor):
         failed_states: Sequence[str] = ("Failed",),
         optimove_conn_id: str = "optimove_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        start_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(optimove_conn_id=optimove_conn_id, deferrable=deferrable, **kwargs)
+        super().__init__(
+            optimove_conn_id=optimove_conn_id, deferrable=deferrable, start_from_trigger=start_from_trigger, **kwargs
+        )
         self.campaign_id = campaign_id
         self.channel_id = channel_id
         self.allowed_states = allowed_states
         self.failed_states = failed_states
+        if self.start_from_trigger:
+            self._start_in_triggerer(
+                "OptimoveCampaignTrigger",
+                campaign_id=campaign_id,
+                channel_id=channel_id,
+                allowed_states=allowed_states,
+                failed_states=failed_states,
+            )
 
     def _wait(self, context: Context) -> SensorWait:
         return campaign_wait(self.campaign_id, self.channel_id, self.allowed_states, self.failed_states)

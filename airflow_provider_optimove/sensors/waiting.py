@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import (
     BaseSensorOperator,
     PokeReturnValue,
 )
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_provider_optimove.exceptions import OptimoveError
 from airflow_provider_optimove.sensors.waits import LONGEST_CALL, Done
@@ -42,16 +43,19 @@ class OptimoveSensor(BaseSensorOperator):
 
     :param optimove_conn_id: Airflow connection of type ``optimove``.
     :param deferrable: wait in the triggerer, so that no worker is held.
+    :param start_from_trigger: begin there, too; needs ``deferrable``.
     :param kwargs: the arguments of every sensor; ``poke_interval`` and ``timeout`` are in seconds.
     """
 
     wait_of: ClassVar[Callable[..., SensorWait]]
     """Builds a wait from its :attr:`~Wait.arguments`."""
 
-    def __init__(self, *, optimove_conn_id: str, deferrable: bool, **kwargs: Any) -> None:
+    def __init__(self, *, optimove_conn_id: str, deferrable: bool, start_from_trigger: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.optimove_conn_id = optimove_conn_id
         self.deferrable = deferrable
+        # Of a mapped sensor Airflow reads these from the class, so it starts on a worker.
+        self.start_from_trigger = start_from_trigger and deferrable and AIRFLOW_V_3_3_PLUS
 
     @abstractmethod
     def _wait(self, context: Context) -> SensorWait:
@@ -60,6 +64,25 @@ class OptimoveSensor(BaseSensorOperator):
     @abstractmethod
     def _trigger(self, wait: SensorWait) -> BaseTrigger:
         """What waits for it in the triggerer."""
+
+    def _start_in_triggerer(self, trigger: str, **arguments: Any) -> None:
+        """Have Airflow begin with a trigger, whose arguments it renders there.
+
+        :param trigger: name of a class in ``triggers.optimove``.
+        :param arguments: what it gets beside the connection and the interval; templates, or plain JSON.
+        """
+        from airflow.triggers.base import StartTriggerArgs
+
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls=f"airflow_provider_optimove.triggers.optimove.{trigger}",
+            trigger_kwargs={
+                "optimove_conn_id": self.optimove_conn_id,
+                "poll_interval": self.poke_interval,
+                **arguments,
+            },
+            next_method="execute_complete",
+            timeout=timedelta(seconds=self.timeout),
+        )
 
     @cached_property
     def hook(self) -> OptimoveHook:

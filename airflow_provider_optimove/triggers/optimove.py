@@ -10,12 +10,16 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
+from airflow_provider_optimove.sensors.target_date import Run, as_zone
 from airflow_provider_optimove.sensors.waits import DataDateWait, campaign_wait
 from airflow_provider_optimove.triggers.events import PERMANENT_ERRORS, error_event, success_event
 from airflow_provider_optimove.triggers.shared_poll import end_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+    import jinja2
+    from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_optimove.sensors.waits import Wait
     from airflow_provider_optimove.triggers.watching import DataDates, ExecutedCampaigns, Watcher
@@ -53,13 +57,28 @@ class OptimoveLastDataUpdateTrigger(_OptimoveTrigger):
     """Waits until Optimove's data has reached a date; see GetLastDataUpdate.
 
     :param optimove_conn_id: Airflow connection of type ``optimove``.
-    :param target_date: the data date to wait for, ``YYYY-MM-DD``.
+    :param target_date: the data date to wait for, ``YYYY-MM-DD``; None, where a task starts with this trigger, for the
+        day before its run.
     :param poll_interval: the most seconds from the end of one call to the start of the next.
+    :param timezone: name of the zone in which the run's date is taken where ``target_date`` is None.
     """
 
-    def __init__(self, optimove_conn_id: str, target_date: str, poll_interval: float = 60.0) -> None:
+    def __init__(
+        self,
+        optimove_conn_id: str,
+        target_date: str | None,
+        poll_interval: float = 60.0,
+        timezone: str | None = None,
+    ) -> None:
         super().__init__(optimove_conn_id, poll_interval)
         self.target_date = target_date
+        self.timezone = timezone
+        self._started_by: Run | None = None
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Where a task starts with this trigger, Airflow gives its context here."""
+        super().render_template_fields(context, jinja_env)
+        self._started_by = Run.of(context)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments from which a triggerer builds this trigger again: plain JSON, no secrets."""
@@ -69,10 +88,13 @@ class OptimoveLastDataUpdateTrigger(_OptimoveTrigger):
                 "optimove_conn_id": self.optimove_conn_id,
                 "target_date": self.target_date,
                 "poll_interval": self.poll_interval,
+                "timezone": self.timezone,
             },
         )
 
     def _wait(self) -> DataDateWait:
+        if self.target_date is None and self._started_by is not None:
+            return DataDateWait(self._started_by.day_before(as_zone(self.timezone, "timezone")))
         return DataDateWait.of(self.target_date)
 
 

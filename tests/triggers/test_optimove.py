@@ -104,7 +104,12 @@ def event_of(trigger: BaseTrigger) -> Any:
 def test_a_triggerer_can_build_it_again_from_json() -> None:
     path, arguments = trigger(poll_interval=30.0).serialize()
     assert path == CLASS_PATH
-    assert arguments == {"optimove_conn_id": "optimove_test", "target_date": "2024-11-20", "poll_interval": 30.0}
+    assert arguments == {
+        "optimove_conn_id": "optimove_test",
+        "target_date": "2024-11-20",
+        "poll_interval": 30.0,
+        "timezone": None,
+    }
     package, _, name = path.rpartition(".")
     assert package == module.__name__
     again = getattr(module, name)(**json.loads(json.dumps(arguments)))
