@@ -1,0 +1,200 @@
+"""Waiting in a real triggerer: one poll for all, no worker held, and what a watcher fires over restarts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_optimove.sandbox import OptimoveSandbox
+from tests.durability.conftest import until
+
+if TYPE_CHECKING:
+    from tests.durability.conftest import LiveAirflow
+
+SENSORS = 100
+INTERVAL = 5.0
+HUNDRED = f"""
+from airflow.sdk import DAG
+
+from airflow_provider_optimove.sensors.optimove import OptimoveLastDataUpdateSensor
+
+with DAG("a_hundred", schedule=None):
+    OptimoveLastDataUpdateSensor.partial(
+        task_id="wait", deferrable=True, poke_interval={INTERVAL}
+    ).expand(target_date=["2024-11-20"] * {SENSORS})
+"""
+WATCHING = """
+from airflow.sdk import DAG, Asset, AssetWatcher, get_current_context, task
+
+from airflow_provider_optimove.triggers.optimove import {trigger}
+
+watcher = AssetWatcher(name="optimove", trigger={trigger}(poll_interval={interval}))
+with DAG("{dag_id}", schedule=Asset("{dag_id}", watchers=[watcher])):
+
+    @task
+    def payloads():
+        events = get_current_context()["triggering_asset_events"]
+        return [event.extra["payload"] for of_an_asset in events.values() for event in of_an_asset]
+
+    payloads()
+"""
+
+
+@pytest.fixture(scope="module")
+def triggerer(airflow: LiveAirflow) -> None:
+    airflow.start_component("triggerer")
+
+
+@pytest.fixture
+def sandbox(sandbox_port: int) -> Iterator[OptimoveSandbox]:
+    with OptimoveSandbox(port=sandbox_port, last_data_update="2024-11-19") as running:
+        yield running
+
+
+class Watched:
+    """A DAG that is scheduled on a watched asset of its name."""
+
+    def __init__(self, airflow: LiveAirflow, dag_id: str, trigger: str) -> None:
+        self._airflow = airflow
+        self._name = {"name": dag_id}
+        airflow.add_dags(WATCHING.format(dag_id=dag_id, trigger=trigger, interval=1.0), dag_id)
+        until(f"a first look of {trigger}", lambda: self.state)
+
+    @property
+    def state(self) -> Any:
+        """What the watcher keeps."""
+        kept = self._airflow.query(
+            "select value from asset_state_store join asset on asset.id = asset_id where name = :name", self._name
+        )
+        return json.loads(kept[0][0]) if kept else None
+
+    @property
+    def events(self) -> list[Any]:
+        """The payloads of the asset's events."""
+        found = self._airflow.query(
+            "select asset_event.extra from asset_event join asset on asset.id = asset_id where name = :name"
+            " order by asset_event.id",
+            self._name,
+        )
+        return [json.loads(extra)["payload"] for (extra,) in found]
+
+    def runs(self, number: int) -> list[Any]:
+        """The payloads that each of so many runs was started with, when all of them have ended well."""
+
+        def ended() -> bool:
+            states = [
+                state for (state,) in self._airflow.query("select state from dag_run where dag_id = :name", self._name)
+            ]
+            assert "failed" not in states
+            return states.count("success") >= number == len(states)
+
+        until(f"{number} runs of {self._name}", ended)
+        found = self._airflow.query("select value from xcom where dag_id = :name order by timestamp", self._name)
+        return [json.loads(value) for (value,) in found]
+
+
+def looks(sandbox: OptimoveSandbox, number: int, function: str = "GetLastDataUpdate") -> None:
+    """Wait for so many calls from now on."""
+    enough = len(sandbox.calls_of(function)) + number
+    until(f"{number} calls of {function}", lambda: len(sandbox.calls_of(function)) >= enough)
+
+
+def test_a_hundred_sensors_share_their_calls_and_hold_no_worker(
+    airflow: LiveAirflow, triggerer: None, sandbox: OptimoveSandbox, record_property: Callable[[str, object], None]
+) -> None:
+    def in_state(*states: str) -> int:
+        listed = ", ".join(f"'{state}'" for state in states)
+        ((number,),) = airflow.query(
+            f"select count(*) from task_instance where dag_id = 'a_hundred' and state in ({listed})", {}
+        )
+        return int(number)
+
+    airflow.add_dags(HUNDRED, "a_hundred")
+    started = time.monotonic()
+    run = airflow.run("a_hundred")
+    until("a hundred deferred sensors", lambda: in_state("deferred") == SENSORS)
+    record_property("seconds until all are deferred", round(time.monotonic() - started, 1))
+
+    while_all_wait = len(sandbox.calls)
+    looks(sandbox, 2)
+    assert in_state("deferred") == SENSORS
+    record_property("calls while all wait", len(sandbox.calls) - while_all_wait)
+
+    sandbox.last_data_update = "2024-11-20"
+    arrived = time.monotonic()
+    before = len(sandbox.calls)
+    until("no deferred sensor", lambda: in_state("deferred") == 0)
+    record_property("seconds from the date to the last trigger", round(time.monotonic() - arrived, 1))
+    # The first call that finds the date ends all; the clock is that of the sandbox.
+    (ending,) = sandbox.calls[before:]
+    record_property("seconds from the date to the call", round(ending.time - arrived, 1))
+    times = [call.time for call in sandbox.calls]
+    record_property("calls in all", len(times))
+    assert min(after - before for before, after in pairwise(times)) >= INTERVAL
+
+    assert run.ended() == "success"
+    record_property("seconds from the date to the end of the run", round(time.monotonic() - arrived, 1))
+    assert in_state("success") == SENSORS
+    values = airflow.query("select distinct value from xcom where dag_id = 'a_hundred'", {})
+    assert [json.loads(value) for (value,) in values] == ["2024-11-20"]
+
+
+def test_a_dag_runs_once_for_each_date_over_restarts(
+    airflow: LiveAirflow, triggerer: None, sandbox: OptimoveSandbox
+) -> None:
+    watched = Watched(airflow, "data_dates", "OptimoveLastDataUpdateEventTrigger")
+    assert watched.state == {"fired": "2024-11-19"}
+    looks(sandbox, 2)
+    assert watched.events == []
+
+    sandbox.last_data_update = "2024-11-20"
+    until("what was fired", lambda: watched.state == {"fired": "2024-11-20"})
+    assert watched.runs(1) == [[{"date": "2024-11-20"}]]
+
+    airflow.kill("triggerer")
+    airflow.start_component("triggerer")
+    looks(sandbox, 2)
+    assert watched.events == [{"date": "2024-11-20"}]
+
+    airflow.kill("triggerer")
+    sandbox.last_data_update = "2024-11-21"
+    airflow.start_component("triggerer")
+    until("what came meanwhile", lambda: watched.state == {"fired": "2024-11-21"})
+    looks(sandbox, 2)
+    assert watched.runs(2) == [[{"date": "2024-11-20"}], [{"date": "2024-11-21"}]]
+
+    # It dies when Airflow has the event, and before it knows that.
+    sandbox.last_data_update = "2024-11-22"
+    until("the event", lambda: len(watched.events) == 3)
+    assert watched.state == {"fired": "2024-11-21", "firing": {"date": "2024-11-22"}}
+    airflow.kill("triggerer")
+    airflow.start_component("triggerer")
+    until("the event once more", lambda: watched.state == {"fired": "2024-11-22"})
+    looks(sandbox, 2)
+    assert watched.events[2:] == [{"date": "2024-11-22"}, {"date": "2024-11-22", "repeated": True}]
+
+
+def test_each_executed_campaign_is_in_one_run(
+    airflow: LiveAirflow, triggerer: None, sandbox: OptimoveSandbox, record_property: Callable[[str, object], None]
+) -> None:
+    today = sandbox.today
+    executed = [
+        {"CampaignID": campaign.number, "Date": today.isoformat()} for campaign in sandbox.executed_campaigns(today)
+    ]
+    sandbox.today = today - timedelta(days=1)
+    watched = Watched(airflow, "campaigns", "OptimoveExecutedCampaignsEventTrigger")
+    assert watched.events == []
+
+    sandbox.today = today
+    until("all events", lambda: len(watched.events) >= len(executed))
+    looks(sandbox, 3, "GetExecutedCampaignDetails")
+    assert watched.events == executed
+    runs = watched.runs(len(executed))
+    record_property("campaigns, runs", (len(executed), len(runs)))
+    assert sorted((event for run in runs for event in run), key=lambda event: event["CampaignID"]) == executed
