@@ -34,7 +34,7 @@ def payload_of(body: bytes) -> dict[str, Any]:
     level: list[Any] = [payload]
     for _ in range(DEEPEST):
         level = [inner for value in level for inner in _checked(value)]
-    if any([_checked(value) for value in level]):
+    if any(_checked(value) for value in level):
         raise OptimoveInputError(f"the body is nested more than {DEEPEST} deep")
     return payload
 
