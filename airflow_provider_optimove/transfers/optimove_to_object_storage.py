@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_optimove.clients.optimove.functions import Function
-    from airflow_provider_optimove.clients.optimove.paging import Page
+    from airflow_provider_optimove.clients.optimove.pages import Page
     from airflow_provider_optimove.hooks.optimove import OptimoveHook
     from airflow_provider_optimove.storage.row_writers import RowWriter
     from airflow_provider_optimove.storage.shaping import FileLayout

@@ -40,10 +40,10 @@ from airflow_provider_optimove.clients.optimove.auth import (
 )
 from airflow_provider_optimove.clients.optimove.functions import AllFunctions, Function, Lane, catalogue
 from airflow_provider_optimove.clients.optimove.functions.types import Integer, Text
+from airflow_provider_optimove.clients.optimove.pages import Page
 from airflow_provider_optimove.clients.optimove.paging import (
     DEFAULT_PAGE,
     LARGEST_PAGE,
-    Page,
     Paging,
     PagingIgnoredError,
 )

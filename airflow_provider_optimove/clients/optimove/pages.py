@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-import msgspec
+from dataclasses import dataclass, field
 
-from airflow_provider_optimove.clients.optimove.paging import Page
+import msgspec
 
 LONGEST_OPENING = 100
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _raw_rows = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows that are not decoded; ``len()`` tells how many.
+
+    :param pieces: JSON Lines: one object a line as it came, UTF-8, without a newline at the end of a piece. Where they
+        are cut depends on how they arrived.
+    :param rows: how many lines there are.
+    """
+
+    pieces: tuple[bytes, ...] = field(repr=False)
+    rows: int
+
+    def __len__(self) -> int:
+        return self.rows
+
+    @property
+    def lines(self) -> bytes:
+        """All pieces as one."""
+        return self.pieces[0] if len(self.pieces) == 1 else b"\n".join(self.pieces)
 
 
 class PageReader:

@@ -14,27 +14,6 @@ class PagingIgnoredError(Exception):
     """The server does not page as asked, so that rows would be missing or doubled."""
 
 
-@dataclass(frozen=True)
-class Page:
-    """Rows that are not decoded; ``len()`` tells how many.
-
-    :param pieces: JSON Lines: one object a line as it came, UTF-8, without a newline at the end of a piece. Where they
-        are cut depends on how they arrived.
-    :param rows: how many lines there are.
-    """
-
-    pieces: tuple[bytes, ...] = field(repr=False)
-    rows: int
-
-    def __len__(self) -> int:
-        return self.rows
-
-    @property
-    def lines(self) -> bytes:
-        """All pieces as one."""
-        return self.pieces[0] if len(self.pieces) == 1 else b"\n".join(self.pieces)
-
-
 @dataclass
 class Paging:
     """The state of one paged read.

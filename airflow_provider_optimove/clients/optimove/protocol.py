@@ -14,8 +14,7 @@ import msgspec
 
 from airflow_provider_optimove.clients.http import BodyReader, ConnectionFailure, HttpAnswer, HttpRequest, TryAgain
 from airflow_provider_optimove.clients.optimove.functions import Function
-from airflow_provider_optimove.clients.optimove.pages import BYTE_ORDER_MARK, PageReader, page_of
-from airflow_provider_optimove.clients.optimove.paging import Page
+from airflow_provider_optimove.clients.optimove.pages import BYTE_ORDER_MARK, Page, PageReader, page_of
 from airflow_provider_optimove.exceptions import (
     OptimoveAuthenticationError,
     OptimoveBadRequestError,

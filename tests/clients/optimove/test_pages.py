@@ -17,8 +17,7 @@ from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer
 from airflow_provider_optimove.clients.optimove import protocol
 from airflow_provider_optimove.clients.optimove.client import OptimoveClient, OptimoveSettings
 from airflow_provider_optimove.clients.optimove.functions import catalogue
-from airflow_provider_optimove.clients.optimove.pages import PageReader
-from airflow_provider_optimove.clients.optimove.paging import Page
+from airflow_provider_optimove.clients.optimove.pages import Page, PageReader
 from airflow_provider_optimove.exceptions import OptimoveInputError, OptimoveResponseError
 from airflow_provider_optimove.sandbox import OptimoveSandbox
 
@@ -267,3 +266,12 @@ def test_hook_rows_keep_one_page_in_memory(
     # When the next page arrives, the one before is gone.
     assert most == 0
     assert len(optimove_sandbox.calls) > (2 if paged else 0)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "rows", "lines"),
+    [((), 0, b""), ((b"{}",), 1, b"{}"), ((b'{"a":1}\n{}', b'{"b":2}', b"{}"), 4, b'{"a":1}\n{}\n{"b":2}\n{}')],
+)
+def test_the_lines_of_a_page(pieces: tuple[bytes, ...], rows: int, lines: bytes) -> None:
+    page = Page(pieces, rows)
+    assert (page.lines, len(page)) == (lines, rows)

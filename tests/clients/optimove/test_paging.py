@@ -8,7 +8,6 @@ from airflow_provider_optimove.clients.optimove.paging import (
     DEFAULT_PAGE,
     LARGEST_PAGE,
     SERVER_PAGE,
-    Page,
     Paging,
     PagingIgnoredError,
 )
@@ -122,12 +121,3 @@ def test_without_paging_one_call_has_all_rows(rows: int) -> None:
 def test_without_paging_exactly_the_servers_page_may_be_cut_off() -> None:
     with pytest.raises(PagingIgnoredError, match="10,000 rows: some may be missing"):
         Paging(100, unpaged=True).received(10_000, 12)
-
-
-@pytest.mark.parametrize(
-    ("pieces", "rows", "lines"),
-    [((), 0, b""), ((b"{}",), 1, b"{}"), ((b'{"a":1}\n{}', b'{"b":2}', b"{}"), 4, b'{"a":1}\n{}\n{"b":2}\n{}')],
-)
-def test_the_lines_of_a_page(pieces: tuple[bytes, ...], rows: int, lines: bytes) -> None:
-    page = Page(pieces, rows)
-    assert (page.lines, len(page)) == (lines, rows)
