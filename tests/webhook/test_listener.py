@@ -1,0 +1,331 @@
+"""The event listener when the database, the network or the connection fails it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_optimove.assets.events import asset_of
+from tests.webhook.conftest import skip_before_airflow_3_2
+from tests.webhook.hostile_requests import CONN_ID, CUSTOMER, EVENT, PLACE, SECRET, delivery, request, send
+
+if TYPE_CHECKING:
+    from tests.conftest import AssetEvents
+
+skip_before_airflow_3_2()
+
+from airflow.assets.manager import asset_manager  # noqa: E402
+from airflow.configuration import ensure_secrets_loaded  # noqa: E402
+
+from airflow_provider_optimove.webhook import heard_connection, listener  # noqa: E402
+from airflow_provider_optimove.webhook.asset_events import TooLate, record  # noqa: E402
+from airflow_provider_optimove.webhook.listener import EventListener  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("waiting_dags", "connections")
+
+EXECUTED, _ = asset_of(13, CONN_ID)
+Serving = Callable[..., AbstractContextManager[int]]
+
+
+@contextmanager
+def mounted(serving: Serving, app: EventListener | None = None) -> Iterator[int]:
+    """The port of a server that has the event listener as Airflow's has."""
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    with serving(Starlette(routes=[Mount("/optimove", app or EventListener([CONN_ID]))])) as port:
+        yield port
+
+
+@pytest.fixture
+def port(serving: Serving) -> Iterator[int]:
+    with mounted(serving) as port:
+        yield port
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Another writer has the database, as long as the block runs."""
+    with closing(sqlite3.connect(database, isolation_level=None, timeout=60)) as other:
+        other.execute("begin immediate")
+        yield
+        other.execute("rollback")
+
+
+def test_a_database_that_is_locked_for_too_long(
+    serving: Serving, airflow_db: Path, asset_events: AssetEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "LONGEST_RECORDING", 1.0)
+    app = EventListener([CONN_ID])
+    with mounted(serving, app) as port:
+        with locked(airflow_db):
+            assert send(port, request()) == (503, "not within 1 s")
+        # Its thread, which had waited too long, writes nothing any more.
+        app._threads.shutdown(wait=True)
+    assert asset_events.of(EXECUTED) == []
+    with mounted(serving) as port:
+        assert send(port, request()) == (200, "recorded")
+    assert len(asset_events.of(EXECUTED)) == 1
+
+
+def test_a_database_that_is_locked_for_a_moment(port: int, airflow_db: Path, asset_events: AssetEvents) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with locked(airflow_db):
+            told = pool.submit(send, port, request())
+            time.sleep(0.5)
+            assert not told.done()
+        assert told.result() == (200, "recorded")
+    assert len(asset_events.of(EXECUTED)) == 1
+
+
+def test_what_was_recorded_too_late_is_taken_back(asset_events: AssetEvents) -> None:
+    from airflow_provider_optimove.assets.events import OptimoveEvent
+
+    event = OptimoveEvent.from_payload(EVENT)
+    with pytest.raises(TooLate):
+        record(13, CONN_ID, event, time.monotonic() - 1)
+    assert asset_events.of(EXECUTED) == []
+
+
+def test_more_at_once_than_can_wait(
+    serving: Serving, airflow_db: Path, asset_events: AssetEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "MOST_WAITING", 2)
+    most = 2 + listener.THREADS
+    with mounted(serving) as port, ThreadPoolExecutor(20) as pool:
+        with locked(airflow_db):
+            told = [pool.submit(send, port, delivery(CampaignID=number)) for number in range(20)]
+            deadline = time.monotonic() + 30
+            while sum(one.done() for one in told) < 20 - most:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            # Refused at once, while the others wait for the database.
+            assert [one.result() for one in told if one.done()] == [(503, "too many at once")] * (20 - most)
+        answers = [one.result() for one in told]
+        assert answers.count((200, "recorded")) == most == len(asset_events.of(EXECUTED))
+        # There is room again.
+        assert send(port, delivery(CampaignID=99)) == (200, "recorded")
+
+
+def test_answers_that_ask_to_come_back_say_when(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError(CUSTOMER)
+
+    monkeypatch.setattr(listener, "record", fail)
+    with mounted(serving) as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        for piece in request().pieces:
+            connection.sendall(piece)
+        answer = b""
+        while more := connection.recv(65536):
+            answer += more
+    head = answer.lower().split(b"\r\n\r\n")[0].split(b"\r\n")
+    assert head[0] == b"http/1.1 503 service unavailable"
+    assert b"retry-after: 1" in head
+    assert b"connection: close" in head
+
+
+def test_a_database_that_fails(
+    port: int, asset_events: AssetEvents, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(**arguments: Any) -> None:
+        raise RuntimeError(f"row with {CUSTOMER}")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(asset_manager, "register_asset_change", fail)
+        assert send(port, request()) == (503, "the database failed")
+    assert "The database failed: RuntimeError" in caplog.text
+    assert CUSTOMER not in caplog.text
+    assert asset_events.of(EXECUTED) == []
+    assert send(port, request()) == (200, "recorded")
+
+
+def test_one_who_goes_away_leaves_nothing(
+    port: int, asset_events: AssetEvents, caplog: pytest.LogCaptureFixture
+) -> None:
+    head, body = request().pieces
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(head + body[:10])
+    assert send(port, delivery(CampaignID=1)) == (200, "recorded")
+    assert len(asset_events.of(EXECUTED)) == 1
+    assert "Traceback" not in caplog.text
+
+
+def test_a_web_socket_is_refused(port: int) -> None:
+    head = request(
+        PLACE,
+        f"token={SECRET}",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+        method="GET",
+        body=b"",
+        announced=False,
+    )
+    upgraded = head._replace(pieces=[head.pieces[0].replace(b"Connection: close", b"Connection: Upgrade")])
+    assert send(port, upgraded)[0] in (403, 405)
+
+
+@pytest.mark.parametrize("mount", ["/optimove", "/air/optimove"])
+def test_an_api_server_whose_address_has_a_path(serving: Serving, asset_events: AssetEvents, mount: str) -> None:
+    from fastapi import FastAPI
+
+    # A proxy may cut the path off, or not.
+    app = FastAPI(root_path="/air")
+    app.mount("/optimove", EventListener([CONN_ID]))
+    with serving(app) as port:
+        assert send(port, request(f"{mount}/events/{CONN_ID}/13")) == (200, "recorded")
+        assert send(port, request(f"{mount}/x/events/{CONN_ID}/13")) == (404, "no such place")
+    assert len(asset_events.of(EXECUTED)) == 1
+
+
+def test_an_event_comes_again_much_later(port: int, asset_events: AssetEvents, monkeypatch: pytest.MonkeyPatch) -> None:
+    customer = request(f"/optimove/events/{CONN_ID}/11", body=json.dumps({"customerID": "C1"}).encode())
+    for one in (request(), customer):
+        assert send(port, one) == (200, "recorded")
+        assert send(port, one) == (200, "known already")
+    backdate(minutes=11)
+    assert send(port, request()) == (200, "known already")
+    assert send(port, customer) == (200, "recorded")
+    backdate(minutes=12 * 60)
+    assert send(port, request()) == (200, "recorded")
+
+
+def backdate(minutes: int) -> None:
+    """Let so many minutes pass for the events that are there."""
+    import datetime
+
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        for event in session.query(AssetEvent):
+            event.timestamp -= datetime.timedelta(minutes=minutes)
+
+
+# Secrets
+
+
+@pytest.fixture
+def secret_is(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    def change(secret: str) -> None:
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_LISTENER_TEST",
+            json.dumps({"conn_type": "optimove", "extra": {"listener_secret": secret}}),
+        )
+
+    return change
+
+
+@pytest.fixture
+def look_ups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The connections that were read."""
+    made: list[str] = []
+    look_up = heard_connection._connection
+
+    def counted(conn_id: str) -> Any:
+        made.append(conn_id)
+        return look_up(conn_id)
+
+    monkeypatch.setattr(heard_connection, "_connection", counted)
+    return made
+
+
+def with_secret(secret: str) -> Any:
+    return request(query=f"token={secret}", body=b"x")
+
+
+def test_guesses_cost_no_look_ups(port: int, look_ups: list[str]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        guesses = [with_secret(f"guess-{number}") for number in range(50)]
+        strangers = [request(f"/optimove/events/stranger-{number}/13") for number in range(50)]
+        told = list(pool.map(lambda one: send(port, one), [*guesses, *strangers]))
+    assert {status for status, _ in told} == {403}
+    # One for the connection, one for all who are strangers.
+    assert look_ups == [CONN_ID, CONN_ID]
+
+
+def test_a_secret_is_changed_without_a_gap(
+    port: int, secret_is: Callable[[str], None], look_ups: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = "fake-secret-number-one", "fake-secret-number-two"
+    monkeypatch.setattr(heard_connection, "READ_ANEW_AFTER", 0.0)
+    secret_is(one)
+    assert send(port, with_secret(one))[0] == 400
+    assert send(port, with_secret(other))[0] == 403
+    # 400 is the body's: the secret was right.
+    secret_is(f"{other} {one}")
+    assert [send(port, with_secret(secret))[0] for secret in (one, other)] == [400, 400]
+    secret_is(other)
+    assert send(port, with_secret(other))[0] == 400
+    reads = len(look_ups)
+    # The old one still stands in what was read a moment ago, and goes with it.
+    monkeypatch.setattr(heard_connection, "KEPT", 0.0)
+    assert [send(port, with_secret(secret))[0] for secret in (one, other)] == [403, 400]
+    assert len(look_ups) > reads
+
+
+def test_a_new_secret_is_looked_for_once_in_a_while(
+    port: int, secret_is: Callable[[str], None], look_ups: list[str]
+) -> None:
+    secret_is("fake-secret-number-one")
+    assert send(port, with_secret("fake-secret-number-one"))[0] == 400
+    secret_is("fake-secret-number-two")
+    assert send(port, with_secret("fake-secret-number-two"))[0] == 403
+    assert look_ups == [CONN_ID]
+
+
+def test_a_connection_that_cannot_be_read(
+    port: int, asset_events: AssetEvents, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Vault:
+        def get_connection(self, conn_id: str) -> None:
+            raise ConnectionError(f"no answer about {SECRET}")
+
+    monkeypatch.setattr(heard_connection, "READ_ANEW_AFTER", 0.0)
+    backends = ensure_secrets_loaded()
+    with monkeypatch.context() as broken:
+        broken.setattr(heard_connection, "ensure_secrets_loaded", lambda: [Vault()])
+        assert send(port, request()) == (503, "cannot tell now")
+        assert send(port, request("/optimove/events/stranger/13")) == (503, "cannot tell now")
+        # As Airflow does: a backend that has it is enough.
+        broken.setattr(heard_connection, "ensure_secrets_loaded", lambda: [Vault(), *backends])
+        assert send(port, request()) == (200, "recorded")
+    assert "Connection listener_test could not be read: ConnectionError" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_the_log_tells_nothing_of_a_customer(
+    port: int, asset_events: AssetEvents, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    event = {"customerID": CUSTOMER, "channelID": 506, "personalization": {"x": {"FirstName": "fake-name"}}}
+    place = f"/optimove/events/{CONN_ID}/11"
+    assert send(port, request(place, body=json.dumps(event).encode())) == (200, "recorded")
+    assert send(port, request(place, body=json.dumps({**event, "customerID": [CUSTOMER]}).encode()))[0] == 400
+    assert "Event campaign_triggered of listener_test: recorded" in caplog.text
+    assert "CustomerID: expected text or a number, got list" in caplog.text
+    for private in (CUSTOMER, "fake-name", SECRET):
+        assert private not in caplog.text
+
+
+def test_the_loop_is_free_while_the_database_is_not(port: int, airflow_db: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        with locked(airflow_db):
+            waiting = [pool.submit(send, port, delivery(CampaignID=number)) for number in range(8)]
+            done = threading.Event()
+            assert send(port, with_secret("x"))[0] == 403
+            assert send(port, request(body=b"x"))[0] == 400
+            assert not any(one.done() for one in waiting)
+            done.set()
+        assert {one.result() for one in waiting} == {(200, "recorded")}
