@@ -29,6 +29,17 @@ with DAG("a_hundred", schedule=None):
         task_id="wait", deferrable=True, poke_interval={INTERVAL}
     ).expand(target_date=["2024-11-20"] * {SENSORS})
 """
+BEGINNING_THERE = """
+from airflow.sdk import DAG
+
+from airflow_provider_optimove.sensors.optimove import OptimoveCampaignSensor, OptimoveLastDataUpdateSensor
+
+THERE = {"deferrable": True, "start_from_trigger": True, "poke_interval": 1}
+with DAG("beginning_there", schedule=None, params={"day": "2024-11-20"}):
+    OptimoveLastDataUpdateSensor(task_id="day", target_date="{{ params.day }}", **THERE)
+    OptimoveLastDataUpdateSensor(task_id="day_before", timezone="UTC", soft_fail=True, timeout=5, **THERE)
+    OptimoveCampaignSensor(task_id="wrong", campaign_id="the newest", retries=1, **THERE)
+"""
 WATCHING = """
 from airflow.sdk import DAG, Asset, AssetWatcher, get_current_context, task
 
@@ -143,6 +154,26 @@ def test_a_hundred_sensors_share_their_calls_and_hold_no_worker(
     assert in_state("success") == SENSORS
     values = airflow.query("select distinct value from xcom where dag_id = 'a_hundred'", {})
     assert [json.loads(value) for (value,) in values] == ["2024-11-20"]
+
+
+def test_sensors_that_begin_in_the_triggerer_end_as_all_others(
+    airflow: LiveAirflow, triggerer: None, sandbox: OptimoveSandbox
+) -> None:
+    def states() -> dict[str, tuple[Any, ...]]:
+        found = airflow.query(
+            "select task_id, state, try_number, pid from task_instance where dag_id = 'beginning_there'", {}
+        )
+        return {task: tuple(others) for task, *others in found}
+
+    airflow.add_dags(BEGINNING_THERE, "beginning_there")
+    run = airflow.run("beginning_there")
+    # No process of a worker has seen it yet.
+    until("a deferred sensor", lambda: states()["day"] == ("deferred", 1, None))
+    looks(sandbox, 2)
+    sandbox.last_data_update = "2024-11-20"
+    assert run.ended() == "failed"
+    ends = {task: ended[:2] for task, ended in states().items()}
+    assert ends == {"day": ("success", 1), "day_before": ("skipped", 1), "wrong": ("failed", 1)}
 
 
 def test_a_dag_runs_once_for_each_date_over_restarts(

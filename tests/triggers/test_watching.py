@@ -6,10 +6,12 @@ import asyncio
 import importlib
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -217,9 +219,32 @@ def test_it_watches_an_asset(kind: Any) -> None:
     assert sdk.Asset("a", watchers=[watcher]).watchers == [watcher]
 
 
-def test_events_are_far_enough_apart() -> None:
-    assert DataDates.event_interval >= 3
-    assert ExecutedCampaigns.event_interval >= 5
+@needs_watchers
+@pytest.mark.parametrize(("number", "kind"), enumerate(BOTH))
+def test_snippets_of_the_waiting_page_watch(number: int, kind: Any) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "waiting.md").read_text()
+    snippets = [part for part in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "AssetWatcher" in part]
+    names: dict[str, Any] = {}
+    exec(compile(snippets[number], "waiting.md", "exec", dont_inherit=True), names)
+    (watcher,) = [name for name in names.values() if type(name).__name__ == "AssetWatcher"]
+    assert type(watcher.trigger) is kind
+    (function,) = [name for name in names if name.startswith("on_")]
+    assert names[function]().timetable.asset_condition.watchers == [watcher]
+
+
+def test_facts_of_the_waiting_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "waiting.md").read_text()
+    for fact in (
+        f"`{DataDates.name}/<connection id>`",
+        "in the three seconds after an event",
+        "Events are five seconds apart",
+        "an error every quarter of an hour",
+        "noticed within a quarter of an hour",
+        "up to a week",
+    ):
+        assert fact in page
+    assert (DataDates.event_interval, ExecutedCampaigns.event_interval, known.KEPT_DAYS) == (3, 5, 7)
+    assert watching.PAUSE_AFTER_AN_ERROR == shared_poll.CONNECTION_IS_GOOD_FOR == 900
 
 
 @needs_watchers
@@ -524,7 +549,7 @@ class TestDataDates:
         run(scenario())
         assert log[0][0] == logging.ERROR
 
-    def test_the_pause_after_an_error_is_long(self) -> None:
+    def test_the_pause_after_an_error_is_at_least_the_interval(self) -> None:
         assert DataDates(CONN, 3600, None).pause_after_an_error == 3600
         assert DataDates(CONN, 60, None).pause_after_an_error == 900
 
