@@ -6,7 +6,7 @@ AIRFLOW ?= 3.3.2
 VENVS ?= .
 # Arguments for pytest, e.g. ARGS="tests/hooks -k timeout", or for the benchmarks, e.g. ARGS="--rounds 1".
 ARGS ?=
-# The benchmarks to run.
+# The benchmarks to run; there is also the one of the event listener, BENCH=listener.
 BENCH ?= writes reads
 # Ports of `make airflow`.
 AIRFLOW_PORT ?= 8080
@@ -36,7 +36,7 @@ test: $(VENV)/.installed $(PUBLIC_CLIENT)/.installed ## the tests; AIRFLOW=2.11.
 	@echo "==> tests on Airflow $(AIRFLOW)"
 	@OPTIMOVE_PUBLIC_CLIENT_PYTHON="$$(cd "$(PUBLIC_CLIENT)/bin" && pwd)/python" $(VENV)/bin/python -m pytest $(ARGS)
 
-bench: $(VENV)/.installed ## large writes and reads beside the loops one would write; BENCH=reads for one half
+bench: $(VENV)/.installed ## large writes and reads beside the loops one would write; BENCH=reads for one half, BENCH=listener for the events
 	@for half in $(BENCH); do \
 		echo "==> benchmark of $$half on Airflow $(AIRFLOW); up to a quarter of an hour"; \
 		$(VENV)/bin/python -m tests.benchmarks.$$half $(ARGS) || exit 1; \

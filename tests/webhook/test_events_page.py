@@ -1,0 +1,112 @@
+"""What the page on events says is what the code does."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_2_PLUS
+
+from airflow_provider_optimove.assets.events import EVENT_NAMES, OptimoveEvent
+from airflow_provider_optimove.get_provider_info import get_provider_info
+from airflow_provider_optimove.hooks.optimove import OptimoveHook
+from airflow_provider_optimove.sandbox import OptimoveSandbox
+from airflow_provider_optimove.webhook.address import SHORTEST_SECRET, listener_url
+from airflow_provider_optimove.webhook.body import DEEPEST, LARGEST_BODY
+from tests.webhook.hostile_requests import ROWS
+
+pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
+
+PAGE = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
+WORDS = " ".join(PAGE.split())
+newer_airflow = pytest.mark.skipif(not AIRFLOW_V_3_2_PLUS, reason="no partitioned assets before Airflow 3.2")
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the table with this heading, without it."""
+    lines = PAGE.split(f"| {heading} |", 1)[1].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def test_the_hostile_requests() -> None:
+    assert table("Request") == [[row.what, str(row.status)] for row in ROWS]
+
+
+def test_the_events_and_their_fields() -> None:
+    rows = table("Number")
+    assert {int(number): name.strip("`") for number, name, *_ in rows} == EVENT_NAMES
+    shown = {field for *_, fields in rows for field in re.findall(r"`(\w+)`", fields)}
+    accessors = {name for name, found in vars(OptimoveEvent).items() if isinstance(found, property)}
+    assert shown == accessors - {"event_type", "name"}
+
+
+def test_the_url() -> None:
+    (shown,) = re.findall(r"```text\n(.*)\n```", PAGE)
+    assert shown == listener_url("https://airflow.example.com", "optimove_default", 13, "...")
+
+
+def test_the_settings() -> None:
+    config: Any = get_provider_info()["config"]
+    option = config["optimove"]["options"]["listener_connections"]
+    (setting, secret, _) = table("What")
+    assert setting[1:] == ["`[optimove] listener_connections`", f"`{option['example']}`"]
+    assert f"at least {SHORTEST_SECRET} characters" in secret[0]
+
+
+@newer_airflow
+def test_the_answers_and_the_limits() -> None:
+    listener: Any = importlib.import_module("airflow_provider_optimove.webhook.listener")
+    recording: Any = importlib.import_module("airflow_provider_optimove.webhook.asset_events")
+    heard: Any = importlib.import_module("airflow_provider_optimove.webhook.heard_connection")
+    source = Path(listener.__file__).read_text()
+    told = {(int(status), text.strip("`")) for status, text, _ in table("Status")}
+    assert {text for status, text in told if status == 200} == {recording.RECORDED, recording.KNOWN, recording.NOBODY}
+    assert (413, f"more than {LARGEST_BODY:,} bytes") in told
+    assert (408, f"not whole within {listener.LONGEST_BODY_TIME:g} s") in told
+    assert (503, f"not within {listener.LONGEST_RECORDING:g} s") in told
+    for status in (403, 404, 405):
+        (text,) = (text for found, text in told if found == status)
+        assert f'Refused({status}, "{text}"' in source
+    assert {int(status) for status in re.findall(r"Refused\((\d+)", source)} | {200} == {status for status, _ in told}
+    assert f"records {listener.THREADS} events at a time; up to {listener.MOST_WAITING} wait" in WORDS
+    assert f"{listener.MOST_WAITING} others wait already" in WORDS
+    assert f"at most {LARGEST_BODY // 1024} KiB and {DEEPEST} levels" in WORDS
+    assert f"at most every {heard.READ_ANEW_AFTER:g} seconds" in WORDS
+    assert heard.KEPT == 60
+    assert datetime.timedelta(hours=12) == recording.SAME_EVENT_WITHIN
+    assert datetime.timedelta(minutes=10) == recording.SAME_CUSTOMERS_EVENT_WITHIN
+    assert [hours for _, _, hours in table("Event")] == ["12 hours"] * 3 + ["10 minutes", "12 hours"]
+
+
+@newer_airflow
+def test_the_dag(optimove_sandbox: OptimoveSandbox, airflow_db: Path) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.sdk.execution_time.context import set_current_context
+
+    (snippet,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    file = airflow_db.parent / "dags" / "after_a_campaign.py"
+    file.write_text(snippet)
+    try:
+        bag = DagBag(str(file))
+    finally:
+        file.unlink()
+    assert not bag.import_errors
+    dag: Any = bag.dags["after_a_campaign"]
+    assert type(dag.timetable).__name__ == "PartitionedAssetTimetable"
+
+    day = optimove_sandbox.last_data_update
+    hook = OptimoveHook()
+    campaign = next(iter(hook.call("GetExecutedCampaignsByChannel", {"ChannelID": 15, "Date": day})))["CampaignID"]
+    event = SimpleNamespace(
+        extra={"event_type": 13, "key": "x", "payload": {"CampaignID": campaign, "ChannelID": 15}},
+        timestamp=datetime.datetime.now(datetime.UTC),
+    )
+    with set_current_context({"triggering_asset_events": {"asset": [event]}}):
+        counted = dag.get_task("count_customers").python_callable()
+    customers = hook.call("GetCustomerExecutionDetailsByCampaign", {"CampaignID": campaign})
+    assert counted == sum(int(customer["ChannelID"]) == 15 for customer in customers) > 0
