@@ -4,7 +4,9 @@ A campaign with conditional promotions waits until its clearance time. Optimove 
 their promotion, as far as it was told by that time, and to nobody else.
 
 Copy this file into your dags folder. It needs the connection ``optimove_default``, and your bonus system in ``grant``.
-The campaign and its clearance time (UTC) are those of Optimove's event 5, "campaign on hold"::
+On Airflow 3.2, Optimove's event 5, "campaign on hold", starts it, with the event listener switched on and registered by
+``optimove_listen`` of ``optimove_on_campaign.py``. By hand, and on Airflow 2, it takes the campaign and its clearance
+time (UTC)::
 
     airflow dags trigger optimove_conditional_promotions \\
         --conf '{"campaign_id": 6577, "clearance_required_by": "2026-11-20 10:00:00"}'
@@ -18,7 +20,7 @@ import os
 from collections.abc import Iterable, Mapping
 from io import TextIOWrapper
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import pendulum
 from airflow.providers.common.compat.sdk import (
@@ -29,7 +31,9 @@ from airflow.providers.common.compat.sdk import (
     get_current_context,
     task,
 )
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
+from airflow_provider_optimove.assets.optimove import OptimoveEvent, optimove_event
 from airflow_provider_optimove.operators.optimove import OptimoveUpdateCustomerPromotionStatusOperator
 
 AIRFLOW_HOME = os.environ.get("AIRFLOW_HOME", os.path.expanduser("~/airflow"))
@@ -48,25 +52,37 @@ def grant(customers: Iterable[Mapping[str, Any]], campaign_id: int) -> set[str]:
     return {customer["CustomerID"] for customer in customers if customer["PromoCode"]}
 
 
-def clearance_time(context: Mapping[str, Any]) -> datetime.datetime:
-    """The end of the campaign's hold, in UTC also where that is not said."""
-    moment = datetime.datetime.fromisoformat(context["params"]["clearance_required_by"])
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+class Hold(NamedTuple):
+    """A campaign on hold, and until when."""
+
+    campaign_id: int
+    ends: datetime.datetime
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any]) -> Hold:
+        """What the event says that started the run, else what the run was given."""
+        campaign_id, ends = context["params"]["campaign_id"], context["params"]["clearance_required_by"]
+        if None in (campaign_id, ends):
+            event = OptimoveEvent.from_context(context)
+            return cls(event.campaign_id, event.clearance_required_by)
+        moment = datetime.datetime.fromisoformat(ends)
+        return cls(campaign_id, moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC))
 
 
 def fail_after_clearance_time(context: Mapping[str, Any]) -> None:
     """End a task for good, whatever its retries, when it would be too late."""
-    late = datetime.datetime.now(datetime.UTC) - clearance_time(context)
+    hold = Hold.of(context)
+    late = datetime.datetime.now(datetime.UTC) - hold.ends
     if late >= datetime.timedelta(0):
         raise AirflowFailException(
-            f"campaign {context['params']['campaign_id']} was on hold until {clearance_time(context)}, {late} ago:"
+            f"campaign {hold.campaign_id} was on hold until {hold.ends}, {late} ago:"
             " it went to those whose promotions Optimove knew of by then"
         )
 
 
 @dag(
     dag_id="optimove_conditional_promotions",
-    schedule=None,
+    schedule=optimove_event("campaign_on_hold") if AIRFLOW_V_3_0_PLUS else None,
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     default_args={
@@ -76,8 +92,10 @@ def fail_after_clearance_time(context: Mapping[str, Any]) -> None:
         "pre_execute": fail_after_clearance_time,
     },
     params={
-        "campaign_id": Param(type="integer", minimum=1, description="The campaign on hold"),
-        "clearance_required_by": Param(type="string", description="Its clearance time: 2026-11-20 10:00:00, in UTC"),
+        "campaign_id": Param(None, type=["null", "integer"], description="By hand only: the campaign on hold"),
+        "clearance_required_by": Param(
+            None, type=["null", "string"], description="By hand only: its clearance time, 2026-11-20 10:00:00 in UTC"
+        ),
         "folder": Param(f"{AIRFLOW_HOME}/optimove", type="string", description="For files between tasks, or a bucket"),
     },
     tags=["optimove"],
@@ -85,35 +103,34 @@ def fail_after_clearance_time(context: Mapping[str, Any]) -> None:
 )
 def optimove_conditional_promotions() -> None:
     @task
-    def customers_on_hold() -> str:
-        """A file with the campaign's customers. They are read as a stream: there may be a million."""
+    def customers_on_hold() -> dict[str, Any]:
+        """The campaign, and a file with its customers. They are read as a stream: there may be a million."""
         from airflow_provider_optimove.hooks.optimove import OptimoveHook
 
         context = get_current_context()
-        params = context["params"]
-        folder = ObjectStoragePath(params["folder"]) / f"campaign-{params['campaign_id']}" / context["run_id"]
+        campaign_id = Hold.of(context).campaign_id
+        folder = ObjectStoragePath(context["params"]["folder"]) / f"campaign-{campaign_id}" / context["run_id"]
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "customers.jsonl"
         # A customer whom the campaign reaches on several channels may come several times, and gets one promotion.
         seen = set()
         with path.fs.open(path.path, "wb") as file:
-            for row in OptimoveHook().rows("GetProcessedCampaignCustomers", CampaignID=params["campaign_id"]):
+            for row in OptimoveHook().rows("GetProcessedCampaignCustomers", CampaignID=campaign_id):
                 if row["CustomerID"] not in seen:
                     seen.add(row["CustomerID"])
                     file.write(json.dumps(row).encode() + b"\n")
-        print(f"Campaign {params['campaign_id']} has {len(seen)} customers")
-        return str(path)
+        print(f"Campaign {campaign_id} has {len(seen)} customers")
+        return {"campaign_id": campaign_id, "path": str(path)}
 
     @task
-    def grant_promotions(customers_path: str) -> str:
+    def grant_promotions(on_hold: dict[str, Any]) -> str:
         """A file that says of each customer whether the promotion was granted."""
-        campaign_id = get_current_context()["params"]["campaign_id"]
-        source = ObjectStoragePath(customers_path)
+        source = ObjectStoragePath(on_hold["path"])
         path = source.parent / "statuses.jsonl"
         with TextIOWrapper(source.fs.open(source.path)) as lines, path.fs.open(path.path, "wb") as file:
             customers = map(json.loads, lines)
             while together := list(islice(customers, CUSTOMERS_A_CALL)):
-                granted = grant(together, campaign_id)
+                granted = grant(together, on_hold["campaign_id"])
                 for customer in together:
                     status = {"CustomerID": customer["CustomerID"], "Status": customer["CustomerID"] in granted}
                     file.write(json.dumps(status).encode() + b"\n")
@@ -123,7 +140,7 @@ def optimove_conditional_promotions() -> None:
 
     OptimoveUpdateCustomerPromotionStatusOperator(
         task_id="update_promotion_status",
-        campaign_id="{{ params.campaign_id }}",
+        campaign_id="{{ ti.xcom_pull(task_ids='customers_on_hold')['campaign_id'] }}",
         promos_updated=status_path,
         # All others are told in time; the task then fails, for there may be time left to mend what was refused.
         on_rejected="isolate",

@@ -12,10 +12,12 @@ import pytest
 
 from airflow_provider_optimove.sandbox import OptimoveSandbox
 from airflow_provider_optimove.sandbox.world import Campaign
+from tests.example_dags.conftest import ON_EVENTS
 
 pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
 
-SOURCE = (Path(__file__).parents[2] / "example_dags" / "optimove_conditional_promotions.py").read_text()
+FILE, DAG = "optimove_conditional_promotions.py", "optimove_conditional_promotions"
+SOURCE = (Path(__file__).parents[2] / "example_dags" / FILE).read_text()
 # A run begins within them.
 SECONDS_LEFT = 8
 
@@ -34,16 +36,60 @@ def conf(campaign: int, folder: Path, *, seconds_left: int = 3600) -> dict[str, 
     }
 
 
+def on_hold(campaign: int, *, seconds_left: int = 3600, **fields: Any) -> tuple[int, dict[str, Any]]:
+    """The event, with a clearance time in so many seconds."""
+    clearance = conf(campaign, Path(), seconds_left=seconds_left)["clearance_required_by"]
+    payload = {"EventTypeID": 5, "CampaignID": campaign, "CampaignDuration": 3, "ClearanceRequiredBy": clearance}
+    return 5, {**payload, "TimeStamp": "2026-11-20 08:00:00", **fields}
+
+
+def promotions_of(sandbox: OptimoveSandbox, campaign: Campaign) -> dict[int, dict[str, bool]]:
+    groups = sandbox.world.recipients(campaign)
+    customers = [f"C{customer:07}" for group, members in groups if group for customer in members]
+    return {campaign.number: dict.fromkeys(customers, True)}
+
+
+@ON_EVENTS
+def test_an_event_starts_it(
+    optimove_sandbox: OptimoveSandbox, run_example: Callable[..., Any], airflow_home: Path
+) -> None:
+    campaign = campaign_of_today(optimove_sandbox)
+    run = run_example(FILE, DAG, event=on_hold(campaign.number))
+    assert set(run.states.values()) == {"success"}
+    assert optimove_sandbox.promotion_statuses == promotions_of(optimove_sandbox, campaign)
+    folder = airflow_home / "optimove" / f"campaign-{campaign.number}" / run.run_id
+    assert run.xcom("customers_on_hold") == {"campaign_id": campaign.number, "path": f"{folder}/customers.jsonl"}
+
+
+@ON_EVENTS
+def test_an_event_that_comes_too_late(optimove_sandbox: OptimoveSandbox, run_example: Callable[..., Any]) -> None:
+    run = run_example(FILE, DAG, event=on_hold(6577, seconds_left=-1))
+    assert run.states["customers_on_hold"] == "failed"
+    assert {instance.try_number for instance in run.task_instances if instance.state == "failed"} == {1}
+    assert optimove_sandbox.calls == []
+
+
+def test_without_event_and_clearance_time_it_fails(
+    optimove_sandbox: OptimoveSandbox,
+    run_example: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    run = run_example(FILE, DAG, conf={"campaign_id": 6577})
+    assert run.states["customers_on_hold"] == "failed"
+    assert optimove_sandbox.calls == []
+    assert "no event of Optimove's started this run" in caplog.text + capfd.readouterr().out
+
+
 def test_everybody_with_a_promotion_is_told(
     optimove_sandbox: OptimoveSandbox, run_dag: Callable[..., Any], tmp_path: Path
 ) -> None:
     campaign = campaign_of_today(optimove_sandbox)
     run = run_dag(SOURCE, conf(campaign.number, tmp_path))
     assert set(run.states.values()) == {"success"}
-    groups = optimove_sandbox.world.recipients(campaign)
-    customers = {f"C{customer:07}" for group, members in groups if group for customer in members}
-    assert optimove_sandbox.promotion_statuses == {campaign.number: dict.fromkeys(customers, True)}
-    assert len(customers) == run.xcom("update_promotion_status")["rows"] > 100
+    told = promotions_of(optimove_sandbox, campaign)
+    assert optimove_sandbox.promotion_statuses == told
+    assert len(told[campaign.number]) == run.xcom("update_promotion_status")["rows"] > 100
 
 
 def test_a_customer_of_several_channels_is_told_once(
