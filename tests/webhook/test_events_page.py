@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import importlib
 import re
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,29 +84,12 @@ def test_the_answers_and_the_limits() -> None:
 
 
 @newer_airflow
-def test_the_dag(optimove_sandbox: OptimoveSandbox, airflow_db: Path) -> None:
-    from airflow.dag_processing.dagbag import DagBag
-    from airflow.sdk.execution_time.context import set_current_context
-
+def test_the_dag(optimove_sandbox: OptimoveSandbox, run_dag: Callable[..., Any]) -> None:
     (snippet,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    file = airflow_db.parent / "dags" / "after_a_campaign.py"
-    file.write_text(snippet)
-    try:
-        bag = DagBag(str(file))
-    finally:
-        file.unlink()
-    assert not bag.import_errors
-    dag: Any = bag.dags["after_a_campaign"]
-    assert type(dag.timetable).__name__ == "PartitionedAssetTimetable"
-
-    day = optimove_sandbox.last_data_update
     hook = OptimoveHook()
+    day = optimove_sandbox.last_data_update
     campaign = next(iter(hook.call("GetExecutedCampaignsByChannel", {"ChannelID": 15, "Date": day})))["CampaignID"]
-    event = SimpleNamespace(
-        extra={"event_type": 13, "key": "x", "payload": {"CampaignID": campaign, "ChannelID": 15}},
-        timestamp=datetime.datetime.now(datetime.UTC),
-    )
-    with set_current_context({"triggering_asset_events": {"asset": [event]}}):
-        counted = dag.get_task("count_customers").python_callable()
+    executed = {"EventTypeID": 13, "TimeStamp": f"{day} 08:00:00", "CampaignID": campaign, "ChannelID": 15}
     customers = hook.call("GetCustomerExecutionDetailsByCampaign", {"CampaignID": campaign})
+    counted = run_dag(snippet, event=(13, executed)).xcom("count_customers")
     assert counted == sum(int(customer["ChannelID"]) == 15 for customer in customers) > 0

@@ -98,6 +98,22 @@ def test_what_was_recorded_too_late_is_taken_back(asset_events: AssetEvents) -> 
     assert asset_events.of(EXECUTED) == []
 
 
+def test_an_asset_that_starts_no_dag(port: int, asset_events: AssetEvents) -> None:
+    from airflow.models.asset import AssetModel
+    from airflow.utils.session import create_session
+
+    name, uri = asset_of(42, CONN_ID)
+    with create_session() as session:
+        session.add(AssetModel(name=name, uri=uri))
+    try:
+        # A DAG that comes later shall get it when it is sent again.
+        assert send(port, request(f"/optimove/events/{CONN_ID}/42", body=b"{}")) == (200, "no DAG listens")
+        assert asset_events.of(name) == []
+    finally:
+        with create_session() as session:
+            session.query(AssetModel).filter_by(name=name).delete()
+
+
 def test_more_at_once_than_can_wait(
     serving: Serving, airflow_db: Path, asset_events: AssetEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
