@@ -141,25 +141,64 @@ class DagRunResult:
         return instance.xcom_pull(task_ids=task_id, map_indexes=map_index)
 
 
+def started_by(what: int | str, payload: dict[str, Any], get_or_create: Any) -> Any:
+    """What makes a DAG run that an event has started, recorded as the event listener and Airflow's triggerer do."""
+    from airflow.models.asset import AssetEvent, AssetModel
+
+    from airflow_provider_optimove.assets.events import OptimoveEvent, asset_of, key_of
+
+    def get_or_create_dagrun(**arguments: Any) -> Any:
+        dag_run, session = get_or_create(**arguments), arguments["session"]
+        if isinstance(what, int):
+            name, _ = asset_of(what, "optimove_default")
+            key = key_of(OptimoveEvent.from_payload(payload, what))
+            extra = {"event_type": what, "key": key, "payload": payload}
+        else:
+            name, extra = what, {"from_trigger": True, "payload": payload}
+        asset = session.query(AssetModel).filter_by(name=name).one()
+        event = AssetEvent(asset_id=asset.id, extra=extra, timestamp=datetime.datetime.now(datetime.UTC))
+        dag_run.consumed_asset_events.append(event)
+        session.commit()
+        return dag_run
+
+    return get_or_create_dagrun
+
+
 @pytest.fixture
-def run_dag(airflow_db: Path) -> Iterator[Callable[..., DagRunResult]]:
-    """Runs the only DAG of a DAG file's text in a real Airflow, each task in turn; with ``conf``, its configuration."""
+def run_dag(airflow_db: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., DagRunResult]]:
+    """Runs a DAG of a DAG file's text in a real Airflow, each task in turn; the only one, or that with the ``dag_id``.
+
+    By hand, with ``conf``, or as an ``event`` starts it: an event type of Optimove's, or the name of a watched asset, and
+    the payload.
+    """
     from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
     bags = importlib.import_module("airflow.dag_processing.dagbag" if AIRFLOW_V_3_0_PLUS else "airflow.models.dagbag")
     written: list[Path] = []
 
-    def run(source: str, conf: dict[str, Any] | None = None) -> DagRunResult:
+    def run(
+        source: str,
+        conf: dict[str, Any] | None = None,
+        *,
+        dag_id: str | None = None,
+        event: tuple[int | str, dict[str, Any]] | None = None,
+    ) -> DagRunResult:
         dag_file = airflow_db.parent / "dags" / f"dag_{len(written)}_{os.getpid()}.py"
         written.append(dag_file)
         dag_file.write_text(source)
         bag = bags.DagBag(str(dag_file))
         assert not bag.import_errors, bag.import_errors
-        ((dag_id, dag),) = bag.dags.items()
+        (dag,) = bag.dags.values() if dag_id is None else [bag.dags[dag_id]]
         for task in dag.tasks:
             # A task that fails when it should not shall end the test, not wait for its retry.
             task.retry_delay = datetime.timedelta(0)
-        return DagRunResult(dag_id, dag.test(run_conf=conf))
+        if event is None:
+            return DagRunResult(dag.dag_id, dag.test(run_conf=conf))
+        dagrun = importlib.import_module("airflow.models.dagrun")
+        with monkeypatch.context() as patched:
+            patched.setattr(dagrun, "get_or_create_dagrun", started_by(*event, dagrun.get_or_create_dagrun))
+            # A run that an event starts has none.
+            return DagRunResult(dag.dag_id, dag.test(run_conf=conf, logical_date=None))
 
     yield run
     for dag_file in written:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_optimove import __version__
 from airflow_provider_optimove.clients.optimove.batching import IN_MEMORY
@@ -44,6 +45,8 @@ pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
+ON_AIRFLOW_3 = pytest.mark.skipif(not AIRFLOW_V_3_0_PLUS, reason="events start DAGs on Airflow 3 only")
+
 
 def python_of(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
@@ -51,6 +54,7 @@ def python_of(page: str) -> list[str]:
 
 PYTHON = python_of("README.md")
 DAGS = [snippet for snippet in PYTHON if "@dag" in snippet]
+FIRST, REACTING = DAGS
 CONFTEST = [snippet for snippet in PYTHON if "pytest_plugins" in snippet]
 TASKS = [snippet for snippet in PYTHON if "task_id=" in snippet and snippet not in DAGS]
 EXTRACTING, REPORTING = TASKS
@@ -61,17 +65,24 @@ WRITING = (ROOT / "docs" / "writing.md").read_text()
 
 
 def test_every_kind_of_snippet_was_found() -> None:
-    assert [len(kind) for kind in (DAGS, CONFTEST, TASKS, PLAIN)] == [1, 1, 2, 1]
+    assert [len(kind) for kind in (DAGS, CONFTEST, TASKS, PLAIN)] == [2, 1, 2, 1]
     assert len(python_of("docs/reading.md")) == 5
     assert len(python_of("docs/writing.md")) == 3
 
 
-@pytest.mark.parametrize("snippet", DAGS)
-def test_dag_runs(snippet: str, optimove_sandbox: OptimoveSandbox, run_dag: Callable[[str], Any]) -> None:
-    run = run_dag(snippet)
+def test_the_first_dag_runs(optimove_sandbox: OptimoveSandbox, run_dag: Callable[[str], Any]) -> None:
+    run = run_dag(FIRST)
     assert set(run.states.values()) == {"success"}
     assert optimove_sandbox.promotions == {"WELCOME-BACK": "Welcome back, 10% off", "VIP-50": "VIP bonus"}
     assert 0 < run.xcom("count_targeted_customers") <= 1000
+
+
+@ON_AIRFLOW_3
+def test_the_reacting_dag_runs(run_dag: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
+    executed = {"EventTypeID": 13, "TimeStamp": "2026-11-20 08:00:00", "CampaignID": 6577, "ChannelID": 504}
+    run = run_dag(REACTING, event=(13, executed))
+    assert run.states == {"send": "success"}
+    assert "Campaign 6577 was executed on channel 504" in capsys.readouterr().out
 
 
 def dag_of(tasks: str) -> str:
@@ -149,7 +160,7 @@ def test_arguments_of_the_reading_page_are_the_operators() -> None:
 
 
 def test_sensors_of_the_waiting_page_run(optimove_sandbox: OptimoveSandbox, run_dag: Callable[[str], Any]) -> None:
-    (snippet,) = python_of("docs/waiting.md")
+    snippet, *_ = python_of("docs/waiting.md")
     today = optimove_sandbox.last_data_update + datetime.timedelta(days=1)
     long_ago = today - datetime.timedelta(days=9)
     on_mail = OptimoveHook().call("GetExecutedCampaignsByChannel", {"ChannelID": 15, "Date": long_ago})
@@ -160,6 +171,23 @@ def test_sensors_of_the_waiting_page_run(optimove_sandbox: OptimoveSandbox, run_
     sends = run.xcom("campaign_was_sent")
     assert sends == OptimoveHook().call("GetExecutedCampaignChannelDetails", CampaignID=campaign_id, ChannelID=15)
     assert f"their rows: `{'`, `'.join(sends[0])}`" in WAITING
+
+
+@ON_AIRFLOW_3
+@pytest.mark.parametrize(
+    ("number", "event", "returned"),
+    [
+        (1, ("optimove_data", {"date": "2026-11-20"}), {"data_date": "2026-11-20"}),
+        (2, ("optimove_executed_campaigns", {"CampaignID": 6577, "Date": "2026-11-20"}), {"campaigns": [6577]}),
+    ],
+)
+def test_dags_of_the_waiting_page_run(
+    run_dag: Callable[..., Any], number: int, event: tuple[str, dict[str, Any]], returned: dict[str, Any]
+) -> None:
+    snippets = python_of("docs/waiting.md")
+    assert len(snippets) == 3
+    run = run_dag(snippets[number], event=event)
+    assert {task_id: run.xcom(task_id) for task_id in run.states} == returned
 
 
 def test_facts_of_the_waiting_page() -> None:
@@ -437,7 +465,7 @@ def test_extras_and_their_defaults() -> None:
 
     rows = re.findall(r"^\| (`[a-z_`, ]+`) \| ([^|]*) \|", README, re.MULTILINE)
     told = {name: default for names, default in rows for name in re.findall(r"`(\w+)`", names)}
-    assert set(told) == EXTRA_FIELDS - {"listener_secret"}
+    assert set(told) == EXTRA_FIELDS
     settings = settings_from_connection(Connection(conn_id="x", conn_type="optimove", host="https://a.b", password="k"))
     defaults = {
         "rate_limit": f"`{settings.rate_limit}`",
