@@ -168,8 +168,8 @@ def started_by(what: int | str, payload: dict[str, Any], get_or_create: Any) -> 
 def run_dag(airflow_db: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., DagRunResult]]:
     """Runs a DAG of a DAG file's text in a real Airflow, each task in turn; the only one, or that with the ``dag_id``.
 
-    By hand, with ``conf``, or as an ``event`` starts it: an event type of Optimove's, or the name of a watched asset, and
-    the payload.
+    By hand, with ``conf``, or as an ``event`` starts it: an event type of Optimove's, or the name of a watched asset,
+    and the payload.
     """
     from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
