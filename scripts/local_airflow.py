@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ AIRFLOW = version("apache-airflow")
 HOME = CACHE / f"airflow-{AIRFLOW}"
 LOG = HOME / "standalone.log"
 START_TIMEOUT = 180
+LISTENS = not AIRFLOW.startswith("2.")
+LISTENER_SECRET = "secret-of-the-local-optimove"  # noqa: S105
 
 
 def main() -> int:
@@ -53,6 +56,8 @@ def main() -> int:
         AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=str(arguments.port + 1),
         AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=str(arguments.port + 2),
     )
+    if LISTENS:
+        settings["AIRFLOW__OPTIMOVE__LISTENER_CONNECTIONS"] = "optimove_default"
     with LOG.open("w") as log, OptimoveSandbox(port=arguments.sandbox_port) as sandbox:
         print(f"An Optimove on this machine: {sandbox.url}", flush=True)
         prepare(settings, sandbox, log)
@@ -67,7 +72,12 @@ def main() -> int:
             try:
                 wait_until_healthy(process, address)
                 print(f"\n    {address}\n")
-                if AIRFLOW.startswith("2."):
+                if LISTENS:
+                    fire = f"{shlex.quote(sys.executable)} -m airflow_provider_optimove.sandbox fire"
+                    print("Events of the local Optimove; each starts a DAG once, with another --campaign again:\n")
+                    print(f"    {fire} 13 --port {sandbox.port}    a campaign was executed: optimove_on_campaign")
+                    print(f"    {fire} 5 --port {sandbox.port}     one is on hold: optimove_conditional_promotions\n")
+                else:
                     password = (HOME / "standalone_admin_password.txt").read_text()
                     print(f"    user admin, password {password}\n")
                 print(f"The DAGs are those of {EXAMPLE_DAGS}; Airflow's log is {LOG}. Ctrl-C ends it.", flush=True)
@@ -95,13 +105,18 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def prepare(settings: dict[str, str], sandbox: OptimoveSandbox, log: IO[str]) -> None:
-    """Migrate the database and put the connection into it, where its form can be looked at."""
+    """Migrate the database, put the connection into it, where its form can be looked at, and have events sent here."""
     connections = HOME / "connections.json"
-    connections.write_text(json.dumps({"optimove_default": json.loads(sandbox.connection)}))
-    for what, command in {
+    connection = {**json.loads(sandbox.connection), "extra": {"listener_secret": LISTENER_SECRET}}
+    connections.write_text(json.dumps({"optimove_default": connection}))
+    steps = {
         "Airflow's database": ["db", "migrate"],
         "The connection optimove_default": ["connections", "import", "--overwrite", str(connections)],
-    }.items():
+    }
+    if LISTENS:
+        # The DAG runs by itself once only, and this Optimove has just begun.
+        steps["The listener of Optimove's events"] = ["dags", "test", "optimove_listen"]
+    for what, command in steps.items():
         print(what, flush=True)
         ran = subprocess.run(
             [sys.executable, "-m", "airflow", *command], stdout=log, stderr=log, env=settings, check=False
