@@ -74,9 +74,9 @@ def main() -> int:
                 print(f"\n    {address}\n")
                 if LISTENS:
                     fire = f"{shlex.quote(sys.executable)} -m airflow_provider_optimove.sandbox fire"
-                    print("Events of the local Optimove; each starts a DAG once, with another --campaign again:\n")
-                    print(f"    {fire} 13 --port {sandbox.port}    a campaign was executed: optimove_on_campaign")
-                    print(f"    {fire} 5 --port {sandbox.port}     one is on hold: optimove_conditional_promotions\n")
+                    print("Events of the local Optimove; each starts a DAG once, with another --campaign again.")
+                    for number, started in (13, "optimove_on_campaign"), (5, "optimove_conditional_promotions"):
+                        print(f"{started}:\n\n    {fire} {number} --port {sandbox.port}\n")
                 else:
                     password = (HOME / "standalone_admin_password.txt").read_text()
                     print(f"    user admin, password {password}\n")
