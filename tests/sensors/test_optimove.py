@@ -163,9 +163,12 @@ class TestDecisions:
             sensor.execute(self.context())
         deferral = raised.value
         _, arguments = deferral.trigger.serialize()
-        assert arguments["optimove_conn_id"] == "of_a_brand"
-        assert arguments["target_date"] == "2024-11-20"
-        assert arguments["poll_interval"] == 30.0
+        assert arguments == {
+            "optimove_conn_id": "of_a_brand",
+            "target_date": "2024-11-20",
+            "poll_interval": 30.0,
+            "timezone": None,
+        }
         assert deferral.timeout == timedelta(hours=2)
         assert deferral.method_name == "execute_complete"
         assert deferral.kwargs == {"target_date": "2024-11-20"}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -49,6 +50,16 @@ def test_a_campaign_of_two_days_was_executed_on_the_later_one() -> None:
 def test_the_end_of_the_last_day_ends_the_wait() -> None:
     assert executed(now=datetime(2024, 11, 21, tzinfo=UTC)) == Done([])
     assert isinstance(executed(now=datetime(2024, 11, 20, 23, 59, 59, tzinfo=UTC)), NotYet)
+
+
+def test_the_last_day_ends_when_it_ends_in_the_zone() -> None:
+    nothing: dict[date, Any] = dict.fromkeys(TWO_DAYS)
+    evening = datetime(2024, 11, 20, 11, tzinfo=UTC)
+    assert NewCampaignsWait(TWO_DAYS, frozenset(), ZoneInfo("Pacific/Auckland")).judge(nothing, evening) == Done([])
+    still = NewCampaignsWait(TWO_DAYS, frozenset(), ZoneInfo("America/Los_Angeles")).judge(
+        nothing, evening + timedelta(hours=20)
+    )
+    assert isinstance(still, NotYet)
 
 
 def test_at_the_first_look_whatever_is_there_ends_the_wait() -> None:

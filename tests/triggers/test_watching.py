@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import importlib
 import json
 import logging
@@ -259,6 +260,8 @@ class TestDataDates:
 
         run(scenario())
         assert store.values == {"data": {DATE_KEY: {"fired": "2024-11-19"}}}
+        # Nothing is kept where nothing happens.
+        assert [step for step in store.history if step != "get"] == [{"fired": "2024-11-19"}]
         assert log[0] == (logging.INFO, "The newest data is of 2024-11-19; later dates are fired")
 
     def test_each_new_date_is_fired_once(self, sandbox: OptimoveSandbox, store: Store) -> None:
@@ -437,6 +440,20 @@ class TestDataDates:
         assert store.values["data"][DATE_KEY] == {"fired": "2024-11-24"}
         assert any("data" in text and "the store is away" in text for level, text in log if level == logging.WARNING)
 
+    def test_a_store_that_can_only_be_read_does_not_hold_it_up(self, sandbox: OptimoveSandbox, store: Store) -> None:
+        store.values["data"] = {DATE_KEY: {"fired": "2024-11-18", "firing": {"date": "2024-11-19"}}}
+        store.set_fails = 10_000
+
+        async def scenario() -> None:
+            async with fired_by(data_watcher(store.of("data"))) as payloads:
+                await until(lambda: payloads)
+                sandbox.last_data_update = DAY
+                await until(lambda: len(payloads) == 2)
+                await more_calls(sandbox)
+                assert payloads == [{"date": "2024-11-19", "repeated": True}, {"date": "2024-11-20"}]
+
+        run(scenario())
+
     @pytest.mark.parametrize("failures", range(1, watching.READS_OF_A_STORE_THAT_FAILS))
     def test_a_store_that_fails_at_first_is_asked_again(
         self, sandbox: OptimoveSandbox, store: Store, failures: int
@@ -552,6 +569,47 @@ class TestDataDates:
     def test_the_pause_after_an_error_is_at_least_the_interval(self) -> None:
         assert DataDates(CONN, 3600, None).pause_after_an_error == 3600
         assert DataDates(CONN, 60, None).pause_after_an_error == 900
+
+    def test_its_errors_are_in_the_log_of_a_task_that_waits_too(
+        self, sandbox: OptimoveSandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whose: contextvars.ContextVar[str] = contextvars.ContextVar("whose", default="the triggerer")
+        said: list[str] = []
+
+        class Recorder(logging.Logger):
+            def handle(self, record: logging.LogRecord) -> None:
+                said.append(whose.get())
+
+        monkeypatch.setattr(shared_poll, "log", Recorder("recorder", logging.WARNING))
+
+        async def sensor() -> None:
+            whose.set("a task")
+            await anext(OptimoveLastDataUpdateTrigger(CONN, "2024-11-20", INTERVAL).run())
+
+        async def scenario() -> None:
+            async with fired_by(data_watcher()):
+                await more_calls(sandbox)
+                task = asyncio.create_task(sensor())
+                await more_calls(sandbox)
+                sandbox.fail("GetLastDataUpdate", body="<html>", content_type="text/html", times=2)
+                await until(lambda: len(said) == 2)
+                task.cancel()
+
+        run(scenario())
+        assert said == ["a task"] * 2
+
+    def test_one_alone_makes_one_call_an_interval(self, sandbox: OptimoveSandbox, store: Store) -> None:
+        interval = 0.2
+
+        async def scenario() -> None:
+            async with fired_by(data_watcher(store.of("data"), interval)) as payloads:
+                await more_calls(sandbox)
+                sandbox.last_data_update = DAY
+                await until(lambda: payloads)
+                await more_calls(sandbox, 2)
+
+        run(scenario())
+        assert min(after.time - before.time for before, after in pairwise(sandbox.calls)) >= interval
 
     def test_sensors_and_watchers_of_a_connection_make_one_call_a_poll(
         self, sandbox: OptimoveSandbox, store: Store
@@ -751,6 +809,12 @@ class TestCampaigns:
 
         run(scenario())
         assert any("CampaignID: None" in text for level, text in log if level == logging.WARNING)
+
+    def test_old_campaigns_are_forgotten(self) -> None:
+        days = {DAY - timedelta(days=number): frozenset({number}) for number in range(20)}
+        remembered = known.KnownCampaigns(days).looked_at([NEXT])
+        assert min(remembered.by_day) == NEXT - timedelta(days=7)
+        assert known.KnownCampaigns.read(json.loads(json.dumps(remembered.written()))) == remembered
 
     def test_watchers_of_a_connection_share_their_calls(
         self, sandbox: OptimoveSandbox, store: Store, clock: Any
