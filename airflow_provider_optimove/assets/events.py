@@ -104,13 +104,17 @@ class OptimoveEvent:
         :param context: the context of a task, as ``get_current_context()`` gives it.
         :raises OptimoveInputError: no event started the run, or several did.
         """
+        # A retry finds the same events.
+        from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
+
         events = cls.all_from_context(context)
-        if len(events) > 1:
-            raise OptimoveInputError(
-                f"{len(events)} events started this run: OptimoveEvent.all_from_context(context) gives all of them"
-            )
-        if not events:
-            raise OptimoveInputError(f"no event of Optimove's started this run, but {_what_started(context)}")
+        with permanent_errors_end_the_task():
+            if len(events) > 1:
+                raise OptimoveInputError(
+                    f"{len(events)} events started this run: OptimoveEvent.all_from_context(context) gives all of them"
+                )
+            if not events:
+                raise OptimoveInputError(f"no event of Optimove's started this run, but {_what_started(context)}")
         return events[0]
 
     @classmethod

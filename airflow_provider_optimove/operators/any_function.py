@@ -120,10 +120,8 @@ def _instead_of_writing(name: str) -> str:
 
     if name == LOGIN:
         return "gives a token, which is a secret; the hook itself logs in where it has to"
-    operators = (member for member in vars(optimove).values() if getattr(member, "function", None) == name)
-    operator = next(operators, None)
-    instead = "call it with OptimoveHook" if operator is None else f"use {operator.__name__}"
-    return f"writes, and this operator only reads; {instead}"
+    operator = next(member for member in vars(optimove).values() if getattr(member, "function", None) == name)
+    return f"writes, and this operator only reads; use {operator.__name__}"
 
 
 def _size_of(answer: Any) -> str:

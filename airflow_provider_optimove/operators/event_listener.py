@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -58,6 +58,7 @@ class OptimoveEventListenerOperator(BaseOperator):
     :raises OptimoveInputError: an argument is not valid, or our own listener has no URL that Optimove may be told.
     """
 
+    function: ClassVar[str]
     template_fields: Sequence[str] = ("optimove_conn_id", "event_type", "listener_url", "channel_id")
     ui_color = "#e3f2fd"
 
@@ -214,6 +215,8 @@ class OptimoveRegisterEventListenerOperator(OptimoveEventListenerOperator):
     one is registered first, and then those with older ones are unregistered.
     """
 
+    function = "RegisterEventListener"
+
     def change(self, wanted: Listener, registered: list[Listener]) -> bool:
         """Register what is wanted, if it is not, and unregister what it replaces."""
         alike = [found for found in registered if found.channel_id == wanted.channel_id]
@@ -243,6 +246,8 @@ class OptimoveUnregisterEventListenerOperator(OptimoveEventListenerOperator):
     Without ``listener_url``, every listener of the event type is dropped, whoever registered it and whatever its
     channel; with a channel, every one that is registered for it. ``own`` drops ours, also with an older secret.
     """
+
+    function = "UnregisterEventListener"
 
     def change(self, wanted: Listener, registered: list[Listener]) -> bool:
         """Unregister what is named, as far as it is there."""

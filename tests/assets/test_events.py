@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_optimove.assets.events import (
     EVENT_NAMES,
@@ -340,8 +341,10 @@ def test_events_come_in_the_order_of_their_arrival() -> None:
     twice = taken_in(3, 3)
     context = run_of(one=[twice, taken_in(1, 1)], other=[taken_in(2, 2)], alias=[twice])
     assert [event.campaign_id for event in OptimoveEvent.all_from_context(context)] == [1, 2, 3]
-    with pytest.raises(OptimoveInputError, match=r"^3 events started this run: .*all_from_context"):
+    with pytest.raises(OptimoveInputError, match=r"^3 events started this run: .*all_from_context") as raised:
         OptimoveEvent.from_context(context)
+    # A retry would find the same events.
+    assert isinstance(raised.value, AirflowFailException)
 
 
 @pytest.mark.parametrize(

@@ -177,8 +177,8 @@ def test_functions_that_write_are_refused(optimove_sandbox: OptimoveSandbox, fun
     assert isinstance(caught.value, AirflowFailException)
     instead = {
         "Login": "gives a token, which is a secret; the hook itself logs in where it has to",
-        "RegisterEventListener": "writes, and this operator only reads; call it with OptimoveHook",
-        "UnregisterEventListener": "writes, and this operator only reads; call it with OptimoveHook",
+        "RegisterEventListener": "writes, and this operator only reads; use OptimoveRegisterEventListenerOperator",
+        "UnregisterEventListener": "writes, and this operator only reads; use OptimoveUnregisterEventListenerOperator",
     }
     use = f"writes, and this operator only reads; use Optimove{function}Operator"
     assert str(caught.value) == f"{function}: {instead.get(function, use)}"
