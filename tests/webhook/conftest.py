@@ -40,7 +40,7 @@ def skip_before_airflow_3_2() -> None:
         pytest.skip("no partitioned assets before Airflow 3.2, no API server before 3.0", allow_module_level=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def connections() -> Iterator[None]:
     """The connections of the hostile requests."""
     with pytest.MonkeyPatch.context() as patch:
@@ -52,12 +52,11 @@ def connections() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def waiting_dags(airflow_db: Path) -> Iterator[None]:
+def waiting_dags(airflow_db: Path) -> None:
     """DAGs that events start, known to the database."""
     file = airflow_db.parent / "dags" / "waiting_for_events.py"
     file.write_text(DAGS)
     subprocess.run([sys.executable, "-m", "airflow", "dags", "reserialize"], check=True, capture_output=True)
-    yield
     file.unlink()
 
 
@@ -85,7 +84,7 @@ class ApiServer(NamedTuple):
             time.sleep(0.2)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def api_servers(
     waiting_dags: None, connections: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[ApiServer]]:
