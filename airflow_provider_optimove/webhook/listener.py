@@ -66,12 +66,12 @@ class EventListener:
         self._places = BoundedSemaphore(THREADS + MOST_WAITING)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, query = scope["path"], scope["query_string"]
+        # Whatever place a request has a secret in, the web server's log shall not show it.
+        scope.update(path=f"{URL_PREFIX}/***", query_string=b"")
         if scope["type"] != "http":
             await WebSocketClose()(scope, receive, send)
             return
-        path, query = scope["path"], scope["query_string"]
-        # Whatever place a stranger's request has a secret in, the access log shall not show it.
-        scope.update(path=f"{URL_PREFIX}/***", query_string=b"")
         try:
             if scope["method"] != "POST":
                 raise Refused(405, "POST only", Allow="POST")
