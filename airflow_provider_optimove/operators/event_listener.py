@@ -15,6 +15,8 @@ from airflow_provider_optimove.exceptions import OptimoveInputError
 from airflow_provider_optimove.operators.batched_write import LONGEST_RATE_LIMIT_WAIT
 from airflow_provider_optimove.webhook.address import (
     SHORTEST_SECRET,
+    is_like_ours,
+    listener_address,
     listener_url,
     same_address,
     same_listener,
@@ -135,12 +137,53 @@ class OptimoveEventListenerOperator(BaseOperator):
                     self.register(other)
                     self.say(other, "registered again")
 
+    def own_url(self, event_type: int) -> str:
+        """The URL of this Airflow's event listener; here without secret, which is enough to find it.
+
+        :raises OptimoveInputError: it has none that Optimove could be told.
+        """
+        return listener_address(self.base_url(), self.optimove_conn_id, event_type)
+
+    def base_url(self) -> str:
+        """The address of this Airflow's API server.
+
+        :raises OptimoveInputError: it is not configured, or this is Airflow 2.
+        """
+        if not AIRFLOW_V_3_0_PLUS:
+            raise OptimoveInputError("listener_url: the event listener of this provider needs Airflow 3; give another")
+        base = str(conf.get("api", "base_url", fallback="")).strip()
+        if not _is_address(base) or set(base) & set("?#@"):
+            raise OptimoveInputError(
+                "[api] base_url: expected the address at which Optimove reaches Airflow's API server, such as"
+                " https://airflow.example.com; it is part of our listener's URL"
+            )
+        return base
+
+    def warn_of_other_addresses(self, wanted: Listener, registered: list[Listener]) -> None:
+        """Say which listeners look like ours and are elsewhere, as a base URL of before leaves them."""
+        from airflow_provider_optimove.clients.http import host_of
+
+        like_ours = [
+            found
+            for found in registered
+            if is_like_ours(found.url, self.optimove_conn_id, found.event_type)
+            and not same_address(found.url, wanted.url)
+        ]
+        for found in like_ours:
+            self.log.warning(
+                "A listener like ours is registered at %s, too (%s). If this Airflow had that address before, drop it:"
+                " OptimoveUnregisterEventListenerOperator with its address, without the token, as"
+                " listener_url='https://...%s'; GetRegisteredEventListeners has the whole address",
+                host_of(found.url),
+                _of_channel(found),
+                listener_address("", self.optimove_conn_id, found.event_type),
+            )
+
     def say(self, listener: Listener, what: str) -> None:
         """A line in the log; the address only of our own listener, for others have secrets in their paths."""
         named = EVENT_NAMES.get(listener.event_type, "no known name")
-        channel = f"channel {listener.channel_id}" if listener.channel_id else "every channel"
         address = f": {listener.url.partition('?')[0]}" if self.is_own else ""
-        self.log.info("Event %d (%s), %s: %s%s", listener.event_type, named, channel, what, address)
+        self.log.info("Event %d (%s), %s: %s%s", listener.event_type, named, _of_channel(listener), what, address)
 
     def _sent(self, url: str) -> str:
         return quote(url, safe="") if self.percent_encode else url
@@ -155,50 +198,13 @@ class OptimoveEventListenerOperator(BaseOperator):
 
     def _url(self, event_type: int) -> str:
         if self.is_own:
-            return self._own_url(event_type)
+            return self.own_url(event_type)
         if self.listener_url is None:
             return ""
         url = _plain(str(self.listener_url))
         if not _is_address(url):
             raise OptimoveInputError(f"listener_url: expected {OWN!r} or an address such as https://example.com/events")
         return url
-
-    def _own_url(self, event_type: int) -> str:
-        from airflow_provider_optimove.clients.http import host_of, is_loopback
-
-        if not AIRFLOW_V_3_0_PLUS:
-            raise OptimoveInputError("listener_url: the event listener of this provider needs Airflow 3; give another")
-        base = str(conf.get("api", "base_url", fallback="")).strip()
-        if not _is_address(base) or set(base) & set("?#@"):
-            raise OptimoveInputError(
-                "[api] base_url: expected the address at which Optimove reaches Airflow's API server, such as"
-                " https://airflow.example.com; it is part of our listener's URL"
-            )
-        secrets = secrets_in(self.hook.client.settings.listener_secret)
-        if not secrets:
-            raise OptimoveInputError(
-                f"connection {self.optimove_conn_id}: extra listener_secret is missing or has fewer than"
-                f" {SHORTEST_SECRET} characters; it proves to our listener that an event is Optimove's"
-            )
-        if is_loopback(host_of(base)):
-            self.log.warning("[api] base_url is an address of this machine: Optimove itself cannot reach it")
-        elif base.lower().startswith("http:") and not self._plain_http_is_allowed():
-            raise OptimoveInputError(
-                "[api] base_url: with plain http, the listener's secret and customers' data would travel unencrypted;"
-                " use https, or set extra allow_http of the connection to true"
-            )
-        heard = str(conf.get("optimove", "listener_connections", fallback="")).split(",")
-        if self.optimove_conn_id not in map(str.strip, heard):
-            self.log.warning(
-                "[optimove] listener_connections does not name %s here: unless it does where the API server runs,"
-                " our listener refuses its events",
-                self.optimove_conn_id,
-            )
-        return listener_url(base, self.optimove_conn_id, event_type, secrets[0])
-
-    def _plain_http_is_allowed(self) -> bool:
-        extra = self.hook.get_connection(self.optimove_conn_id).extra_dejson
-        return str(extra.get("allow_http")).strip().lower() in ("true", "1")
 
     def _registered(self) -> Iterator[Listener]:
         for row in self.hook.client.get_registered_event_listeners():
@@ -232,6 +238,8 @@ class OptimoveRegisterEventListenerOperator(OptimoveEventListenerOperator):
         for found in older:
             self.unregister(found, registered)
             self.say(found, "unregistered, with an older secret")
+        if self.is_own:
+            self.warn_of_other_addresses(wanted, registered)
         return is_new or bool(older)
 
     @property
@@ -239,12 +247,44 @@ class OptimoveRegisterEventListenerOperator(OptimoveEventListenerOperator):
         """Whether it is about the event listener of this Airflow."""
         return self.listener_url is None or super().is_own
 
+    def own_url(self, event_type: int) -> str:
+        """The URL of this Airflow's event listener, with its secret."""
+        from airflow_provider_optimove.clients.http import host_of, is_loopback
+
+        base = self.base_url()
+        secrets = secrets_in(self.hook.client.settings.listener_secret)
+        if not secrets:
+            raise OptimoveInputError(
+                f"connection {self.optimove_conn_id}: extra listener_secret is missing or has fewer than"
+                f" {SHORTEST_SECRET} characters; it proves to our listener that an event is Optimove's"
+            )
+        if is_loopback(host_of(base)):
+            self.log.warning("[api] base_url is an address of this machine: Optimove itself cannot reach it")
+        elif base.lower().startswith("http:") and not self._plain_http_is_allowed():
+            raise OptimoveInputError(
+                "[api] base_url: with plain http, the listener's secret and customers' data would travel unencrypted;"
+                " use https, or set extra allow_http of the connection to true"
+            )
+        heard = str(conf.get("optimove", "listener_connections", fallback="")).split(",")
+        if self.optimove_conn_id not in map(str.strip, heard):
+            self.log.warning(
+                "[optimove] listener_connections does not name %s here: unless it does where the API server runs,"
+                " our listener refuses its events",
+                self.optimove_conn_id,
+            )
+        return listener_url(base, self.optimove_conn_id, event_type, secrets[0])
+
+    def _plain_http_is_allowed(self) -> bool:
+        extra = self.hook.get_connection(self.optimove_conn_id).extra_dejson
+        return str(extra.get("allow_http")).strip().lower() in ("true", "1")
+
 
 class OptimoveUnregisterEventListenerOperator(OptimoveEventListenerOperator):
     """Have Optimove post events of a type to a URL no more (UnregisterEventListener), if it does.
 
     Without ``listener_url``, every listener of the event type is dropped, whoever registered it and whatever its
-    channel; with a channel, every one that is registered for it. ``own`` drops ours, also with an older secret.
+    channel; with a channel, every one that is registered for it. ``own`` drops ours, whatever secret it has; the
+    connection needs none. So does the address of a listener like ours, elsewhere, that is given without its token.
     """
 
     function = "UnregisterEventListener"
@@ -253,24 +293,35 @@ class OptimoveUnregisterEventListenerOperator(OptimoveEventListenerOperator):
         """Unregister what is named, as far as it is there."""
         if not wanted.url:
             return self._drop_all(wanted, registered)
-        is_named = same_address if self.is_own else same_listener
+        by_address = "?" not in wanted.url and is_like_ours(wanted.url, self.optimove_conn_id, wanted.event_type)
+        is_named = same_address if by_address else same_listener
         named = [
             found for found in registered if found.channel_id == wanted.channel_id and is_named(found.url, wanted.url)
         ]
         for found in named:
             self.unregister(found, registered)
         self.say(wanted, "unregistered" if named else "was not registered")
+        if self.is_own:
+            self.warn_of_other_addresses(wanted, registered)
         return bool(named)
 
     def _drop_all(self, wanted: Listener, registered: list[Listener]) -> bool:
         dropped = [found for found in registered if wanted.channel_id in (EVERY_CHANNEL, found.channel_id)]
         if dropped:
-            self.log.warning("Without listener_url, all %d are dropped, whoever registered them", len(dropped))
+            self.log.warning(
+                "Without listener_url, all %d listeners are dropped, whoever registered them; listener_url='own' drops"
+                " only ours",
+                len(dropped),
+            )
             self.hook.client.unregister_event_listener(
                 event_type_id=wanted.event_type, channel_id=wanted.channel_id or None
             )
         self.say(wanted, f"{len(dropped)} unregistered")
         return bool(dropped)
+
+
+def _of_channel(listener: Listener) -> str:
+    return f"channel {listener.channel_id}" if listener.channel_id else "every channel"
 
 
 def _plain(url: str) -> str:

@@ -22,16 +22,22 @@ def secrets_in(listener_secret: object) -> tuple[str, ...]:
     return tuple(word for word in words if len(word) >= SHORTEST_SECRET)
 
 
-def listener_url(base_url: str, conn_id: str, event_type: int, secret: str) -> str:
-    """The URL of our listener for an event type.
+def listener_address(base_url: str, conn_id: str, event_type: int) -> str:
+    """The URL of our listener for an event type, without its secret.
 
     :param base_url: the address of Airflow's API server, as Optimove reaches it.
     :param conn_id: the Airflow connection.
     :param event_type: Optimove's number of the event.
-    :param secret: what the listener shall accept.
     """
-    place = f"{base_url.rstrip('/')}{URL_PREFIX}/events/{quote(conn_id, safe='')}/{event_type}"
-    return f"{place}?{SECRET_PARAMETER}={quote(secret, safe='')}"
+    return f"{base_url.rstrip('/')}{URL_PREFIX}/events/{quote(conn_id, safe='')}/{event_type}"
+
+
+def listener_url(base_url: str, conn_id: str, event_type: int, secret: str) -> str:
+    """The URL of our listener for an event type, as it is registered.
+
+    :param secret: what the listener shall accept; the others as in :func:`listener_address`.
+    """
+    return f"{listener_address(base_url, conn_id, event_type)}?{SECRET_PARAMETER}={quote(secret, safe='')}"
 
 
 def same_listener(url: str, other: str) -> bool:
@@ -42,6 +48,12 @@ def same_listener(url: str, other: str) -> bool:
 def same_address(url: str, other: str) -> bool:
     """Whether two URLs are the same but for their query, e.g. with an older secret."""
     return _parts(url)[:3] == _parts(other)[:3]
+
+
+def is_like_ours(url: str, conn_id: str, event_type: int) -> bool:
+    """Whether a URL is that of an event listener for the connection and event type, at whatever address."""
+    _, _, path, _ = _parts(url)
+    return f"/{path}".endswith(f"{URL_PREFIX}/events/{conn_id}/{event_type}")
 
 
 def _parts(url: str) -> tuple[str, str, str, str]:

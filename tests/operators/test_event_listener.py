@@ -231,7 +231,8 @@ def test_without_a_url_every_listener_is_dropped_and_that_is_said(
     assert optimove_sandbox.listeners == [listener for number, listener in enumerate(listeners) if number not in gone]
     assert functions(optimove_sandbox) == [LIST, UNREGISTER]
     said = caplog.text + capfd.readouterr().out
-    assert f"Without listener_url, all {len(gone)} are dropped, whoever registered them" in said
+    assert f"Without listener_url, all {len(gone)} listeners are dropped, whoever registered them" in said
+    assert "listener_url='own' drops only ours" in said
     assert unregister(event_type=13, channel_id=channel_id)["changed"] is False
     assert functions(optimove_sandbox)[2:] == [LIST]
 
@@ -281,6 +282,66 @@ def test_unregistering_ours_drops_older_secrets_too_and_nobody_elses(
     assert optimove_sandbox.listeners == others
 
 
+@only_on_airflow_3
+def test_unregistering_ours_needs_no_secret_and_no_https(optimove_sandbox: OptimoveSandbox, setting: Setting) -> None:
+    setting.connection()
+    setting.base_url("http://airflow.example.com")
+    ours = Listener(13, None, OWN.replace(BASE, "http://airflow.example.com"))
+    optimove_sandbox.listeners[:] = [Listener(13, None, OTHER), ours]
+    assert unregister(event_type=13, listener_url="own")["changed"] is True
+    assert optimove_sandbox.listeners == [Listener(13, None, OTHER)]
+
+
+@only_on_airflow_3
+@pytest.mark.parametrize("run_it", [register, unregister])
+def test_listeners_like_ours_at_other_addresses_are_warned_of(
+    optimove_sandbox: OptimoveSandbox,
+    setting: Setting,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    run_it: Callable[..., Any],
+) -> None:
+    before = [
+        Listener(13, None, OWN_BEFORE.replace(BASE, "https://user:fake@old.example.com:8443/hidden")),
+        Listener(13, 505, OWN.replace(BASE, "https://older.example.com")),
+    ]
+    others = [
+        Listener(13, None, OTHER),
+        Listener(1, None, OWN.replace(BASE, "https://typed.example.com").replace("/13?", "/1?")),
+        Listener(13, None, OWN.replace(BASE, "https://named.example.com").replace("optimove_default", "other")),
+        Listener(13, 505, OWN),
+    ]
+    optimove_sandbox.listeners[:] = [*before, *others]
+    run_it(event_type=13, listener_url="own")
+    assert {*before, *others} <= set(optimove_sandbox.listeners)
+    captured = capfd.readouterr()
+    said = caplog.text + captured.out + captured.err
+    told = re.findall(r"A listener like ours is registered at (\S+), too \((.*?)\)", said)
+    assert set(told) == {("old.example.com", "every channel"), ("older.example.com", "channel 505")}
+    assert "listener_url='https://.../optimove/events/optimove_default/13'" in said
+    for hidden in ("hidden", "8443", "fake", "typed", "named", "hooks"):
+        assert hidden not in said
+
+
+@pytest.mark.parametrize("percent_encode", [True, False])
+def test_the_address_without_token_drops_what_a_base_url_of_before_has_left(
+    optimove_sandbox: OptimoveSandbox, setting: Setting, percent_encode: bool
+) -> None:
+    address = "https://old.example.com/optimove/events/optimove_default/13"
+    others = [
+        Listener(13, 505, f"{address}?token=fake-secret"),
+        Listener(13, None, OTHER),
+        Listener(13, None, address.replace("old", "new")),
+        Listener(5, None, f"{address}?token=fake-secret"),
+    ]
+    optimove_sandbox.listeners[:] = [Listener(13, None, f"{address}?token=fake-secret"), *others]
+    arguments: dict[str, Any] = {"event_type": 13, "percent_encode": percent_encode}
+    assert unregister(**arguments, listener_url=f"{address}?token=fake-older")["changed"] is False
+    assert unregister(**arguments, listener_url=OTHER.partition("?")[0])["changed"] is False
+    assert unregister(**arguments, listener_url=address)["changed"] is True
+    assert set(optimove_sandbox.listeners) == set(others)
+
+
 def test_listeners_of_single_channels_stay_when_that_of_every_channel_goes(optimove_sandbox: OptimoveSandbox) -> None:
     """Optimove's documents leave open what happens to them; in the sandbox they go along."""
     single = [Listener(13, 504, OTHER), Listener(13, 505, OTHER)]
@@ -308,9 +369,6 @@ def test_listeners_of_single_channels_stay_when_that_of_every_channel_goes(optim
         ("https://user:fake@airflow.example.com", "[api] base_url: expected the address"),
         ("https://airflow.example.com/?a=fake", "[api] base_url: expected the address"),
         ("https://airflow.example.com/#fake", "[api] base_url: expected the address"),
-        ("http://airflow.example.com", "with plain http, the listener's secret"),
-        ("HTTP://10.0.0.1:8080", "with plain http, the listener's secret"),
-        ("http://127.0.0.1.example.com", "with plain http, the listener's secret"),
     ],
 )
 @pytest.mark.parametrize("run_it", [register, unregister])
@@ -322,6 +380,19 @@ def test_addresses_that_optimove_is_not_told(
         run_it(event_type=13, listener_url="own")
     assert isinstance(caught.value, AirflowFailException)
     assert "fake" not in str(caught.value)
+    assert optimove_sandbox.calls == []
+
+
+@only_on_airflow_3
+@pytest.mark.parametrize(
+    "base_url", ["http://airflow.example.com", "HTTP://10.0.0.1:8080", "http://127.0.0.1.example.com"]
+)
+def test_a_secret_does_not_travel_by_plain_http(
+    optimove_sandbox: OptimoveSandbox, setting: Setting, base_url: str
+) -> None:
+    setting.base_url(base_url)
+    with pytest.raises(OptimoveInputError, match="with plain http, the listener's secret"):
+        register(event_type=13)
     assert optimove_sandbox.calls == []
 
 

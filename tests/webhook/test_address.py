@@ -6,7 +6,14 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 
-from airflow_provider_optimove.webhook.address import listener_url, same_address, same_listener, secrets_in
+from airflow_provider_optimove.webhook.address import (
+    is_like_ours,
+    listener_address,
+    listener_url,
+    same_address,
+    same_listener,
+    secrets_in,
+)
 
 SECRET = "fake-secret+of/the?tests&=% 1"
 OURS = listener_url("https://airflow.example.com", "optimove_default", 13, SECRET)
@@ -51,6 +58,32 @@ def test_others(theirs: str, is_at_our_address: bool) -> None:
     assert not same_listener(OURS, theirs)
     assert same_address(OURS, theirs) is is_at_our_address
     assert same_address(quote(theirs, safe=""), OURS) is is_at_our_address
+
+
+@pytest.mark.parametrize(
+    ("url", "is_it"),
+    [
+        (OURS, True),
+        (quote(OURS, safe=""), True),
+        ("http://old.example.com:8080/team/optimove/events/optimove_default/13?token=fake", True),
+        ("https://old.example.com/optimove/events/optimove_default/13", True),
+        ("https://old.example.com/optimove/events/optimove_default/5", False),
+        ("https://old.example.com/optimove/events/other/13", False),
+        ("https://old.example.com/optimove/events/optimove_default/13/x", False),
+        ("https://old.example.com/not-optimove/events/optimove_default/13", False),
+        ("https://old.example.com/?/optimove/events/optimove_default/13", False),
+        ("", False),
+    ],
+)
+def test_listeners_like_ours(url: str, is_it: bool) -> None:
+    assert is_like_ours(url, "optimove_default", 13) is is_it
+
+
+def test_the_address_has_no_secret() -> None:
+    address = listener_address("https://airflow.example.com", "a/b?", 13)
+    assert "?" not in address
+    assert same_address(address, listener_url("https://airflow.example.com", "a/b?", 13, SECRET))
+    assert is_like_ours(address, "a/b?", 13)
 
 
 def test_the_host_is_compared_without_case() -> None:
