@@ -1,7 +1,7 @@
 """One poll for all who wait for the same answer in an event loop.
 
-Whoever waits joins the poll of its question on its connection; the first one starts it, the last one that leaves stops
-it and closes the connection's client. Of a connection one call is under way at a time, so its rate limit keeps at most
+Whoever waits joins the poll of its question on its connection; the first one starts it. When the last one has left it
+asks no more, but keeps its answer and the connection's client for an interval: others may come for the same. Of a connection one call is under way at a time, so its rate limit keeps at most
 one thread of the triggerer waiting.
 """
 
@@ -59,14 +59,11 @@ async def end_of(wait: Wait, *, optimove_conn_id: str, interval: float, of_task:
     if poll is None:
         poll = line.polls[wait.question] = _Poll(line, wait.question)
     waiter = _Waiter(wait, interval, of_task)
-    poll.join(waiter)
     try:
+        poll.join(waiter)
         return await waiter.end
     finally:
         poll.leave(waiter)
-        if not line.polls and _lines.get(key) is line:
-            del _lines[key]
-            line.close()
 
 
 class _Line:
@@ -92,10 +89,18 @@ class _Line:
                     raise
                 return await asyncio.to_thread(question.ask, renewed)
 
-    def close(self) -> None:
-        """Let go of the connections to the server. A call under way ends by itself."""
-        if self._client is not None:
-            self._client.close()
+    def forget(self, poll: _Poll) -> None:
+        """Nobody may join a poll any more; without any, let go of the connections to the server.
+
+        A call under way ends by itself.
+        """
+        if self.polls.get(poll.question) is not poll:
+            return
+        del self.polls[poll.question]
+        if not self.polls:
+            del _lines[asyncio.get_running_loop(), self.optimove_conn_id]
+            if self._client is not None:
+                self._client.close()
 
     async def _current_client(self) -> OptimoveClient:
         client = self._client
@@ -142,12 +147,13 @@ class _Poll:
     """Asks one question on one line as long as somebody waits."""
 
     def __init__(self, line: _Line, question: Question) -> None:
+        self.question = question
         self._line = line
-        self._question = question
         self._loop = asyncio.get_running_loop()
         self._waiters: dict[_Waiter, None] = {}
         self._answer: Any = None
         self._answered_at = self._asked_at = -float("inf")
+        self._kept_until = float("inf")
         self._failures = 0
         self._wakes_at = float("inf")
         self._wake = asyncio.Event()
@@ -163,34 +169,35 @@ class _Poll:
             self._wake.set()
 
     def leave(self, waiter: _Waiter) -> None:
-        """Wait for one less; without any, stop."""
+        """Wait for one less; without any, keep the answer for those who come within an interval."""
         del self._waiters[waiter]
-        if not self._waiters:
+        if self._waiters:
+            return
+        if self._answered_at > -float("inf"):
+            self._kept_until = self._loop.time() + waiter.interval
+            self._wake.set()
+        else:
             self._task.cancel()
-            self._forget()
-
-    def _forget(self) -> None:
-        if self._line.polls.get(self._question) is self:
-            del self._line.polls[self._question]
+            self._line.forget(self)
 
     async def _run(self) -> None:
         try:
-            while True:
+            while await self._is_due():
                 await self._ask()
-                await self._pause()
-        except asyncio.CancelledError:
-            raise
+            self._line.forget(self)
         except BaseException as error:
             # Before those who wait hear of it: who comes from now on must not join a poll that is over.
-            self._forget()
+            self._line.forget(self)
+            # Airflow takes one that is cancelled for one that it has cancelled itself.
+            told = OptimoveError("the poll was cancelled") if isinstance(error, asyncio.CancelledError) else error
             for waiter in self._waiters:
-                waiter.fail(error)
+                waiter.fail(told)
             if not isinstance(error, Exception):
                 raise
 
     async def _ask(self) -> None:
         try:
-            answer = await self._line.ask(self._question)
+            answer = await self._line.ask(self.question)
         except PERMANENT_ERRORS:
             raise
         except OptimoveError as error:
@@ -214,13 +221,15 @@ class _Poll:
                 if number % AT_A_TIME == 0:
                     await asyncio.sleep(0)
 
-    async def _pause(self) -> None:
+    async def _is_due(self) -> bool:
+        """Whether the time for a call has come, or else the time to stop."""
         while True:
             # Anew each time: who asked for the shortest pause may have left.
-            self._wakes_at = self._asked_at + min(waiter.pause for waiter in self._waiters)
+            pauses = [waiter.pause for waiter in self._waiters]
+            self._wakes_at = self._asked_at + min(pauses) if pauses else self._kept_until
             left = self._wakes_at - self._loop.time()
             if left <= 0:
-                break
+                return bool(pauses)
             self._wake.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import json
 import logging
 import random
 import threading
 import time
 import tracemalloc
+import weakref
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_optimove.exceptions import (
     OptimoveAuthenticationError,
+    OptimoveError,
     OptimovePermissionError,
     OptimoveResponseError,
     OptimoveServerError,
@@ -371,10 +374,49 @@ def test_a_cancelled_one_disturbs_nobody(account: Account) -> None:
     assert account.calls == ["a date"]
 
 
-def test_the_last_one_that_leaves_stops_the_poll(account: Account) -> None:
+def polls_under_way() -> list[str]:
+    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("poll")]
+
+
+def test_those_who_come_when_the_answer_is_there_share_a_call(account: Account) -> None:
+    """Each is done at once, and gone before the next one comes."""
+    account.data_date = TARGET
+
     async def scenario() -> None:
-        first, second = start(data_of(TARGET)), start(data_of(TARGET))
-        await until(lambda: len(account.calls) > 1)
+        for _ in range(20):
+            assert await start(data_of(TARGET), interval=60) == Done("2024-11-20")
+            await asyncio.sleep(0.01)
+        assert account.closed == 0
+
+    run(scenario())
+    assert account.calls == ["a date"]
+    assert (len(account.connections), account.closed) == (1, 1)
+
+
+def test_nobody_is_asked_when_nobody_waits(account: Account) -> None:
+    async def scenario() -> None:
+        account.data_date = TARGET
+        await start(data_of(TARGET), interval=0.3)
+        await asyncio.sleep(0.1)
+        assert (account.closed, len(polls_under_way())) == (0, 1)
+        # Whoever comes meanwhile and has seen no answer yet that is young enough gets a new one.
+        await start(data_of(TARGET), interval=0.05)
+        assert len(account.calls) == 2
+        await until(lambda: shared_poll._lines == {})
+        await asyncio.sleep(0)
+        assert (account.closed, polls_under_way()) == (1, [])
+
+    run(scenario())
+    assert len(account.calls) == 2
+    assert len(account.connections) == 1
+
+
+def test_the_last_one_that_leaves_stops_a_poll_without_an_answer(account: Account) -> None:
+    account.data_date = DOWN
+
+    async def scenario() -> None:
+        first, second = start(data_of(TARGET), interval=60), start(data_of(TARGET), interval=60)
+        await until(lambda: account.calls)
         first.cancel()
         await until(first.done)
         assert account.closed == 0
@@ -382,10 +424,55 @@ def test_the_last_one_that_leaves_stops_the_poll(account: Account) -> None:
         await until(second.done)
         assert shared_poll._lines == {}
         assert account.closed == 1
-        calls = len(account.calls)
-        await asyncio.sleep(0.1)
-        assert len(account.calls) == calls
-        assert [task for task in asyncio.all_tasks() if task.get_name().startswith("poll")] == []
+        await until(lambda: not polls_under_way())
+
+    run(scenario())
+
+
+def test_nothing_is_kept_of_an_event_loop_that_is_over(account: Account) -> None:
+    account.data_date = TARGET
+
+    async def scenario() -> list[weakref.ref[Any]]:
+        await start(data_of(TARGET), interval=60)
+        (line,) = shared_poll._lines.values()
+        return [weakref.ref(kept) for kept in (line, line._client, *line.polls.values())]
+
+    kept = run(scenario())
+    gc.collect()
+    assert [reference() for reference in kept] == [None] * 3
+    assert account.closed == 1
+
+
+def test_a_poll_that_is_cancelled_fails_those_who_wait(account: Account) -> None:
+    async def scenario() -> list[Any]:
+        tasks = [start(data_of(TARGET), interval=60) for _ in range(3)]
+        await until(lambda: account.calls)
+        (poll,) = (task for task in asyncio.all_tasks() if task.get_name().startswith("poll"))
+        poll.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        account.data_date = TARGET
+        assert await start(data_of(TARGET), interval=60) == Done("2024-11-20")
+        return ended
+
+    ended = run(scenario())
+    assert [(type(error), str(error)) for error in ended] == [(OptimoveError, "the poll was cancelled")] * 3
+
+
+def test_one_that_cannot_join_leaves_nothing_behind(account: Account) -> None:
+    class Broken(DataDateWait):
+        def judge(self, answer: Any, now: datetime) -> Any:
+            raise ZeroDivisionError("a slip")
+
+    async def scenario() -> None:
+        staying = start(data_of(TARGET), interval=60)
+        await until(lambda: account.calls)
+        await asyncio.sleep(0.05)
+        with pytest.raises(ZeroDivisionError):
+            await start(Broken(TARGET), interval=60)
+        (line,) = shared_poll._lines.values()
+        (poll,) = line.polls.values()
+        assert len(poll._waiters) == 1
+        staying.cancel()
 
     run(scenario())
 
