@@ -40,8 +40,9 @@ class OptimoveLastDataUpdateSensor(OptimoveSensor):
     :param deferrable: wait in the triggerer, so that no worker is held, with one call for all that wait there on the
         connection. ``mode``, ``exponential_backoff`` and ``max_wait`` say nothing then.
     :param start_from_trigger: with ``deferrable``, begin in the triggerer too: a worker is held at the end only;
-        for sensors that are not mapped, from Airflow 3.3 on, and elsewhere without effect. ``timeout`` then counts
-        anew in each try. Needs ``target_date`` or ``timezone``: the zone of the connection is known on a worker only.
+        for sensors that are neither mapped nor in a mapped task group and whose arguments are values or templates (not
+        what another task returns), from Airflow 3.3 on; elsewhere without effect. ``timeout`` then counts anew in each
+        try. Needs ``target_date`` or ``timezone``: the zone of the connection is known on a worker only.
     :param kwargs: the arguments of every sensor; ``poke_interval`` and ``timeout`` are in seconds.
     :raises OptimoveInputError: ``target_date`` or ``timezone`` is not valid.
     """
@@ -120,8 +121,9 @@ class OptimoveCampaignSensor(OptimoveSensor):
     :param deferrable: wait in the triggerer, so that no worker is held, with one call for all that wait there for the
         same. ``mode``, ``exponential_backoff`` and ``max_wait`` say nothing then.
     :param start_from_trigger: with ``deferrable``, begin in the triggerer too: a worker is held at the end only;
-        for sensors that are not mapped, from Airflow 3.3 on, and elsewhere without effect. ``timeout`` then counts
-        anew in each try.
+        for sensors that are neither mapped nor in a mapped task group and whose arguments are values or templates (not
+        what another task returns), from Airflow 3.3 on; elsewhere without effect. ``timeout`` then counts anew in each
+        try.
     :param kwargs: the arguments of every sensor; ``poke_interval`` and ``timeout`` are in seconds.
     :raises OptimoveCampaignFailedError: the campaign failed.
     :raises OptimoveInputError: an argument is not valid.

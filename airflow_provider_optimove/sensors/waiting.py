@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -68,18 +69,20 @@ class OptimoveSensor(BaseSensorOperator):
     def _start_in_triggerer(self, trigger: str, **arguments: Any) -> None:
         """Have Airflow begin with a trigger, whose arguments it renders there.
 
+        What another task returns, or a mapped task group is given, is known on a worker only: the task begins there.
+
         :param trigger: name of a class in ``triggers.optimove``.
-        :param arguments: what it gets beside the connection and the interval; templates, or plain JSON.
+        :param arguments: what it gets beside the connection and the interval.
         """
         from airflow.triggers.base import StartTriggerArgs
 
+        arguments = {"optimove_conn_id": self.optimove_conn_id, "poll_interval": self.poke_interval, **arguments}
+        if self.get_closest_mapped_task_group() is not None or not _is_json(arguments):
+            self.start_from_trigger = False
+            return
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls=f"airflow_provider_optimove.triggers.optimove.{trigger}",
-            trigger_kwargs={
-                "optimove_conn_id": self.optimove_conn_id,
-                "poll_interval": self.poke_interval,
-                **arguments,
-            },
+            trigger_kwargs=arguments,
             next_method="execute_complete",
             timeout=timedelta(seconds=self.timeout),
         )
@@ -196,3 +199,11 @@ class OptimoveSensor(BaseSensorOperator):
         if left <= timedelta(0):
             raise AirflowSensorTimeout(f"Sensor has timed out; its timeout of {self.timeout:g} seconds is over.")
         return left
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True

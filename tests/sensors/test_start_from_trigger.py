@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG, task, task_group
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
@@ -26,7 +27,7 @@ from_3_3_on = pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="before Airflow 
 DAG_FILE = """
 from datetime import datetime
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, task, task_group
 
 from airflow_provider_optimove.sensors.optimove import OptimoveCampaignSensor, OptimoveLastDataUpdateSensor
 
@@ -37,6 +38,18 @@ with DAG("start_from_trigger", schedule=None, start_date=datetime(2024, 1, 1), p
     OptimoveLastDataUpdateSensor(task_id="day_before", timezone="UTC", **STARTING)
     OptimoveCampaignSensor(task_id="campaign", campaign_id="{{{{ {campaign} }}}}", **STARTING)
     OptimoveLastDataUpdateSensor.partial(task_id="mapped", **STARTING).expand(target_date=["2024-11-19", "{day}"])
+
+    @task
+    def returned_day():
+        return "{day}"
+
+    OptimoveLastDataUpdateSensor(task_id="returned", target_date=returned_day(), **STARTING)
+
+    @task_group
+    def group(day):
+        OptimoveLastDataUpdateSensor(task_id="wait", target_date=day, **STARTING)
+
+    group.expand(day=["2024-11-19", "{day}"])
 """
 
 
@@ -89,6 +102,47 @@ def test_before_airflow_3_3_a_sensor_begins_on_a_worker() -> None:
     assert not OptimoveCampaignSensor(task_id="wait", campaign_id=1, **STARTING).start_from_trigger
 
 
+def test_what_is_known_on_a_worker_only_begins_there() -> None:
+    with DAG("start_from_trigger", schedule=None):
+
+        @task
+        def day() -> str:
+            return "2024-11-20"
+
+        @task
+        def number() -> int:
+            return 221
+
+        returned = day()
+        sensors = [
+            OptimoveLastDataUpdateSensor(task_id="date", target_date=returned, **STARTING),
+            OptimoveCampaignSensor(task_id="campaign", campaign_id=number(), **STARTING),
+            OptimoveCampaignSensor(task_id="state", campaign_id=1, allowed_states=[returned], **STARTING),
+        ]
+    assert [sensor.upstream_task_ids for sensor in sensors] == [{"day"}, {"number"}, {"day"}]
+    assert not any(sensor.start_from_trigger for sensor in sensors)
+
+
+def test_in_a_mapped_task_group_a_sensor_begins_on_a_worker() -> None:
+    with DAG("start_from_trigger", schedule=None):
+
+        @task_group
+        def for_each(day: Any) -> None:
+            OptimoveLastDataUpdateSensor(task_id="given", target_date=day, **STARTING)
+            OptimoveLastDataUpdateSensor(task_id="other", target_date="2024-11-20", **STARTING)
+
+            @task_group
+            def inside() -> None:
+                OptimoveLastDataUpdateSensor(task_id="nested", target_date="2024-11-20", **STARTING)
+
+            inside()
+
+        group = for_each.expand(day=["2024-11-20", "2024-11-19"])
+    sensors = {sensor.task_id: sensor for sensor in group.iter_tasks()}
+    assert set(sensors) == {"for_each.given", "for_each.other", "for_each.inside.nested"}
+    assert not any(sensor.start_from_trigger for sensor in sensors.values())
+
+
 def test_one_sensor_does_not_change_another() -> None:
     OptimoveLastDataUpdateSensor(task_id="first", target_date="2024-11-20", **STARTING)
     assert OptimoveLastDataUpdateSensor(task_id="second", target_date="2024-11-20").start_trigger_args is None
@@ -127,4 +181,5 @@ def test_sensors_end_with_what_they_return(optimove_sandbox: OptimoveSandbox, ru
     assert set(run.states.values()) == {"success"}
     assert [run.xcom(task) for task in ("day", "day_before")] == [day, day]
     assert run.xcom("campaign")["Status"] == "Successful"
-    assert [run.xcom("mapped", map_index) for map_index in (0, 1)] == [day, day]
+    assert run.xcom("returned") == day
+    assert [run.xcom(task, map_index) for task in ("mapped", "group.wait") for map_index in (0, 1)] == [day] * 4
