@@ -18,7 +18,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_provider_optimove.exceptions import OptimoveError
 from airflow_provider_optimove.sensors.waits import LONGEST_CALL, Done
-from airflow_provider_optimove.triggers.events import PERMANENT_ERRORS, permanent_error, value_of_success
+from airflow_provider_optimove.triggers.events import PERMANENT_ERRORS, permanent_error, value_of_success, waited_for_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,8 +125,8 @@ class OptimoveSensor(BaseSensorOperator):
 
         :param context: the task's context.
         :param event: what the trigger sent.
-        :param waited_for: what was waited for when the task deferred; without it (``dag.test()`` drops it) what this
-            run waits for.
+        :param waited_for: what was waited for when the task deferred, if the event does not tell it; without either
+            what this run waits for.
         :returns: what the sensor returns.
         :raises OptimoveError: the error that ended the wait in the trigger, or the event is not one of the trigger's.
         """
@@ -135,6 +135,7 @@ class OptimoveSensor(BaseSensorOperator):
         with permanent_errors_end_the_task():
             if (error := permanent_error(event)) is not None:
                 raise error
+            waited_for = waited_for_in(event) or waited_for
             wait = type(self).wait_of(**waited_for) if waited_for else self._wait(context)
         try:
             outcome = wait.judge(wait.answer_in(value_of_success(event)), _AFTER_ALL)

@@ -28,12 +28,14 @@ PERMANENT_ERRORS: tuple[type[OptimoveError], ...] = (
 _PERMANENT_BY_NAME = {error.__name__: error for error in PERMANENT_ERRORS}
 
 
-def success_event(value: Any) -> dict[str, Any]:
+def success_event(value: Any, waited_for: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The event of a wait that is over.
 
     :param value: what the sensor will return, plain JSON.
+    :param waited_for: the arguments of the wait, plain JSON. A sensor that began with its trigger is rendered anew on
+        the worker, where a template of the clock gives another day.
     """
-    return {"status": "success", "value": value}
+    return {"status": "success", "value": value} | ({"waited_for": dict(waited_for)} if waited_for else {})
 
 
 def error_event(error: OptimoveError) -> dict[str, Any]:
@@ -73,6 +75,20 @@ def permanent_error(event: object) -> OptimoveError | None:
     if issubclass(error_class, OptimoveInputError):
         return error_class(message, function=function)
     return error_class(message, function=function, status=status)
+
+
+def waited_for_in(event: object) -> dict[str, Any]:
+    """The arguments of the wait that an event ends; empty where it does not tell them.
+
+    :param event: what the trigger sent.
+    :raises OptimoveError: it tells something else.
+    """
+    told = event.get("waited_for") if isinstance(event, Mapping) else None
+    if told is None:
+        return {}
+    if not isinstance(told, Mapping) or not all(isinstance(name, str) for name in told):
+        raise OptimoveError("the trigger's event does not say what was waited for in a form that is known")
+    return dict(told)
 
 
 def value_of_success(event: object) -> Any:

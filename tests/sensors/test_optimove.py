@@ -244,6 +244,12 @@ class TestDecisions:
         context = self.context("2024-11-21T06:00:00")
         assert self.sensor().execute_complete(context, event, **waited_for) == "2024-11-21"
 
+    @pytest.mark.parametrize("deferred_with", [{"target_date": "2024-11-21"}, {}], ids=str)
+    def test_what_was_waited_for_is_not_rendered_anew(self, deferred_with: dict[str, str]) -> None:
+        event = {"status": "success", "value": "2024-11-20", "waited_for": {"target_date": "2024-11-20"}}
+        sensor = self.sensor(target_date="2024-11-21")
+        assert sensor.execute_complete({}, event, **deferred_with) == "2024-11-20"
+
     @pytest.mark.parametrize(
         "event",
         [

@@ -19,6 +19,7 @@ from airflow_provider_optimove.triggers.events import (
     permanent_error,
     success_event,
     value_of_success,
+    waited_for_in,
 )
 
 
@@ -27,6 +28,23 @@ def test_a_success_comes_back(value: object) -> None:
     event = json.loads(json.dumps(success_event(value)))
     assert permanent_error(event) is None
     assert value_of_success(event) == value
+
+
+def test_what_was_waited_for_comes_back() -> None:
+    event = json.loads(json.dumps(success_event("2024-11-20", {"target_date": "2024-11-20"})))
+    assert waited_for_in(event) == {"target_date": "2024-11-20"}
+    assert value_of_success(event) == "2024-11-20"
+
+
+@pytest.mark.parametrize("event", [None, "success", {}, success_event("2024-11-20"), {"waited_for": None}])
+def test_an_event_may_not_tell_what_was_waited_for(event: object) -> None:
+    assert waited_for_in(event) == {}
+
+
+@pytest.mark.parametrize("told", ["2024-11-20", ["target_date"], {1: 2}, 7])
+def test_what_cannot_have_been_waited_for_is_refused(told: object) -> None:
+    with pytest.raises(OptimoveError, match="waited for"):
+        waited_for_in({"status": "success", "value": "2024-11-20", "waited_for": told})
 
 
 @pytest.mark.parametrize("error_class", PERMANENT_ERRORS)
