@@ -10,6 +10,8 @@ time (UTC)::
 
     airflow dags trigger optimove_conditional_promotions \\
         --conf '{"campaign_id": 6577, "clearance_required_by": "2026-11-20 10:00:00"}'
+
+The files with the campaign's customers stay in its folder: remove old ones as your rules for such data ask.
 """
 
 from __future__ import annotations
@@ -64,7 +66,10 @@ class Hold(NamedTuple):
         campaign_id, ends = context["params"]["campaign_id"], context["params"]["clearance_required_by"]
         if None in (campaign_id, ends):
             event = OptimoveEvent.from_context(context)
-            return cls(event.campaign_id, event.clearance_required_by)
+            campaign_id, moment = event.campaign_id, event.clearance_required_by
+            if None in (campaign_id, moment):
+                raise AirflowFailException("the event that started the run names no campaign, or no clearance time")
+            return cls(campaign_id, moment)
         moment = datetime.datetime.fromisoformat(ends)
         return cls(campaign_id, moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC))
 

@@ -10,6 +10,8 @@ the event listener switched on (``[optimove] listener_connections = optimove_def
   and the channel::
 
     airflow dags trigger optimove_on_campaign --conf '{"campaign_id": 6577, "channel_id": 504}'
+
+  The file with the campaign's customers stays in its folder: remove old ones as your rules for such data ask.
 """
 
 from __future__ import annotations
@@ -23,7 +25,14 @@ from itertools import islice
 from typing import Any
 
 import pendulum
-from airflow.providers.common.compat.sdk import ObjectStoragePath, Param, dag, get_current_context, task
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    ObjectStoragePath,
+    Param,
+    dag,
+    get_current_context,
+    task,
+)
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_optimove.assets.optimove import OptimoveEvent, optimove_event
@@ -93,6 +102,8 @@ def optimove_on_campaign() -> None:
         if None in (campaign_id, channel_id):
             event = OptimoveEvent.from_context(context)
             campaign_id, channel_id = event.campaign_id, event.channel_id
+            if None in (campaign_id, channel_id):
+                raise AirflowFailException("the event that started the run names no campaign, or no channel")
         print(f"Campaign {campaign_id} was executed on channel {channel_id}")
         return {"campaign_id": campaign_id, "channel_id": channel_id}
 

@@ -69,6 +69,21 @@ def test_an_event_that_comes_too_late(optimove_sandbox: OptimoveSandbox, run_exa
     assert optimove_sandbox.calls == []
 
 
+@ON_EVENTS
+def test_an_event_without_clearance_time_ends_it_with_a_sentence(
+    optimove_sandbox: OptimoveSandbox,
+    run_example: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # As the event listener itself takes none.
+    run = run_example(FILE, DAG, event=("optimove_event/optimove_default/campaign_on_hold", {"CampaignID": 6577}))
+    assert run.states["customers_on_hold"] == "failed"
+    assert {instance.try_number for instance in run.task_instances if instance.state == "failed"} == {1}
+    assert optimove_sandbox.calls == []
+    assert "names no campaign, or no clearance time" in caplog.text + capfd.readouterr().out
+
+
 def test_without_event_and_clearance_time_it_fails(
     optimove_sandbox: OptimoveSandbox,
     run_example: Callable[..., Any],

@@ -138,6 +138,21 @@ def test_without_event_and_campaign_it_fails(
     assert "no event of Optimove's started this run" in caplog.text + capfd.readouterr().out
 
 
+@ON_EVENTS
+def test_an_event_without_channel_ends_it_with_a_sentence(
+    optimove_sandbox: OptimoveSandbox,
+    run_example: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # As the event listener itself takes none.
+    run = run_example(FILE, DAG, event=("optimove_event/optimove_default/campaign_executed", {"CampaignID": 6577}))
+    assert run.states["executed_campaign"] == "failed"
+    assert {instance.try_number for instance in run.task_instances if instance.state == "failed"} == {1}
+    assert optimove_sandbox.calls == []
+    assert "names no campaign, or no channel" in caplog.text + capfd.readouterr().out
+
+
 def test_schedules() -> None:
     names: dict[str, Any] = {}
     exec((EXAMPLES / FILE).read_text(), names)
