@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import re
@@ -602,6 +603,31 @@ def test_as_setup_and_teardown(
         "505",
         url,
     )
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
+
+
+@only_on_airflow_3
+def test_the_dag_of_the_events_page(
+    optimove_sandbox: OptimoveSandbox, setting: Setting, run_dag: Callable[[str], Any]
+) -> None:
+    (snippet,) = (python for python in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "as_setup" in python)
+    optimove_sandbox.listeners[:] = [Listener(13, None, OTHER)]
+    found = run_dag(snippet)
+    assert found.states == {"listen": "success", "work": "success", "end": "success"}
+    assert found.xcom("end")["changed"] is True
+    assert [name for name in functions(optimove_sandbox) if name != LIST] == [REGISTER, UNREGISTER]
+    assert optimove_sandbox.listeners == [Listener(13, None, OTHER)]
+
+
+def test_the_arguments_on_the_events_page() -> None:
+    told = re.findall(r"^\| `(\w+)` \| ?`?(\w*)`? \| ", PAGE.split("| Argument |")[1].split("\n\n")[0], re.MULTILINE)
+    parameters = dict(inspect.signature(OptimoveEventListenerOperator.__init__).parameters)
+    for beside in ("self", "kwargs"):
+        del parameters[beside]
+    written = {name: "" if found.default is found.empty else str(found.default) for name, found in parameters.items()}
+    assert dict(told) == written
 
 
 EVERYTHING = """

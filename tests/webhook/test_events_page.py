@@ -85,7 +85,9 @@ def test_the_answers_and_the_limits() -> None:
 
 @newer_airflow
 def test_the_dag(optimove_sandbox: OptimoveSandbox, run_dag: Callable[..., Any]) -> None:
-    (snippet,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (snippet,) = (
+        python for python in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "after_a_campaign()" in python
+    )
     hook = OptimoveHook()
     day = optimove_sandbox.last_data_update
     campaign = next(iter(hook.call("GetExecutedCampaignsByChannel", {"ChannelID": 15, "Date": day})))["CampaignID"]
