@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
+from airflow_provider_optimove.exceptions import OptimoveError
 from airflow_provider_optimove.sensors.target_date import as_zone
 from airflow_provider_optimove.sensors.waits import DataDateWait
-from airflow_provider_optimove.triggers.events import PERMANENT_ERRORS
 from airflow_provider_optimove.triggers.executed_campaigns import NewCampaignsWait
 from airflow_provider_optimove.triggers.known import KEPT_DAYS, K, KnownCampaigns, KnownDate, State
 from airflow_provider_optimove.triggers.shared_poll import end_of
@@ -27,16 +27,20 @@ log = logging.getLogger(__name__)
 PAUSE_AFTER_AN_ERROR = 900.0
 """Seconds until the next look after an error that asking again does not change; or the interval, if that is longer."""
 
+PAUSE_WITHOUT_STATE = 60.0
+"""Seconds until the next try where what was fired cannot be read."""
+
 WRITTEN_DOWN_AFTER = 3.0
 """Seconds after which Airflow has written an event down: a triggerer does so about once a second."""
 
 EVENTS_APART = 5.0
 """Seconds between the events of one watcher: of events that come in a burst, Airflow loses the last ones."""
 
-READS_OF_A_STORE_THAT_FAILS = 4
-PAUSE_BETWEEN_READS = 15.0
-
 DAY = timedelta(days=1)
+
+
+class StateUnknownError(Exception):
+    """What was fired cannot be read, so nothing can be called new."""
 
 
 class Watcher(ABC, Generic[K]):
@@ -70,30 +74,30 @@ class Watcher(ABC, Generic[K]):
     async def payloads(self) -> AsyncIterator[Payload]:
         """What to fire. It goes on after every error: Airflow would start a watcher that ends again at once."""
         while True:
+            pause = self.interval
             try:
                 known, news = await self._news()
-            except PERMANENT_ERRORS as error:
-                log.error("%s; the next look is in %d seconds", error, self.pause_after_an_error)
-                await asyncio.sleep(self.pause_after_an_error)
-                continue
-            except Exception:
-                log.exception("The next look is in %d seconds", self.pause_after_an_error)
-                await asyncio.sleep(self.pause_after_an_error)
-                continue
-            for payload in news:
-                # Another triggerer may have taken this one for dead, and have fired it meanwhile.
-                state = await self._memory.recall()
-                before = known if state.known is None else state.known
-                if before.holds(payload):
-                    continue
-                await self._memory.keep(State(before, payload))
-                yield payload | {"repeated": True} if payload == state.firing else payload
-                await asyncio.sleep(self.event_interval)
-                # The answer comes from the process that writes events down, after what it was sent before.
-                await self._memory.recall()
-                await self._memory.keep(State(before.after(payload)))
-            await self._memory.keep(State(known))
-            await asyncio.sleep(self.interval)
+                for payload in news:
+                    # Another triggerer may have taken this one for dead, and have fired it meanwhile.
+                    state = await self._memory.recall()
+                    before = known if state.known is None else state.known
+                    if before.holds(payload):
+                        continue
+                    await self._memory.keep(State(before, payload))
+                    yield payload | {"repeated": True} if payload == state.firing else payload
+                    await asyncio.sleep(self.event_interval)
+                    # The answer comes from the process that writes events down, after what it was sent before.
+                    await self._memory.recall()
+                    await self._memory.keep(State(before.after(payload)))
+                await self._memory.keep(State(known))
+            except StateUnknownError as error:
+                pause = PAUSE_WITHOUT_STATE
+                log.error("%s; the next try is in %d seconds", error, pause)
+            except Exception as error:
+                pause = self.pause_after_an_error
+                expected = isinstance(error, OptimoveError)
+                log.error("%s; the next look is in %d seconds", error, pause, exc_info=not expected)
+            await asyncio.sleep(pause)
 
     async def _news(self) -> tuple[K, list[Payload]]:
         state = await self._memory.recall()
@@ -187,13 +191,30 @@ class Memory(Generic[K]):
             self._assets = [*by_name.values(), *by_uri.values()] or [store]
 
     async def recall(self) -> State[K]:
-        """What was fired, by whomever."""
-        for left in reversed(range(READS_OF_A_STORE_THAT_FAILS)):
-            failed = await self._read()
+        """What was fired, by whomever.
+
+        :raises StateUnknownError: nothing is known, for the states cannot be read; or one is not what was kept.
+        """
+        failures = []
+        states = [self._state]
+        for asset in self._assets:
+            try:
+                kept = await asset.aget(self._key)
+            except Exception as error:
+                failures.append(f"{asset}: {error}")
+                continue
+            try:
+                if kept is not None:
+                    states.append(State.read(self._kind, kept))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise StateUnknownError(f"{self._key} in {asset} is not what was kept there: {error!r}") from None
+        self._state = reduce(State.joined, states)
+        if failures:
+            problem = f"what was fired cannot be read: {'; '.join(failures)}"
             # Without anything known, what came while nobody watched would count as known.
-            if not failed or self._state.known is not None or not left:
-                break
-            await asyncio.sleep(PAUSE_BETWEEN_READS)
+            if self._state.known is None:
+                raise StateUnknownError(problem)
+            log.warning("Going on with what is known: %s", problem)
         return self._state
 
     async def keep(self, state: State[K]) -> None:
@@ -205,22 +226,3 @@ class Memory(Generic[K]):
                 await asset.aset(self._key, written)
             except Exception as error:
                 log.warning("What was fired is not kept over a restart: %s: %s", asset, error)
-
-    async def _read(self) -> bool:
-        failed = False
-        states = [self._state]
-        for asset in self._assets:
-            try:
-                kept = await asset.aget(self._key)
-            except Exception as error:
-                log.warning("What was fired cannot be read: %s: %s", asset, error)
-                failed = True
-                continue
-            if kept is None:
-                continue
-            try:
-                states.append(State.read(self._kind, kept))
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                log.warning("%s in %s is not what was kept there: %r", self._key, asset, error)
-        self._state = reduce(State.joined, states)
-        return failed

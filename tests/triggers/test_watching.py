@@ -101,7 +101,7 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[OptimoveSandbox]:
     monkeypatch.setattr(Watcher, "event_interval", INTERVAL)
     monkeypatch.setattr(ExecutedCampaigns, "event_interval", INTERVAL)
     monkeypatch.setattr(watching, "PAUSE_AFTER_AN_ERROR", INTERVAL)
-    monkeypatch.setattr(watching, "PAUSE_BETWEEN_READS", INTERVAL)
+    monkeypatch.setattr(watching, "PAUSE_WITHOUT_STATE", INTERVAL)
     with OptimoveSandbox(last_data_update=BEFORE, today=NOON.date()) as sandbox:
         define(monkeypatch, sandbox)
         yield sandbox
@@ -418,14 +418,13 @@ class TestDataDates:
         run(scenario())
         assert store.values == {name: {DATE_KEY: {"fired": "2024-11-21"}} for name in "abc"}
 
-    def test_without_a_store_that_works_it_goes_on_in_memory(
+    def test_where_the_store_goes_away_it_goes_on_in_memory(
         self, sandbox: OptimoveSandbox, store: Store, log: list[tuple[int, str]]
     ) -> None:
-        store.get_fails = store.set_fails = 10_000
-
         async def scenario() -> None:
             async with fired_by(data_watcher(store.of("data"))) as payloads:
                 await more_calls(sandbox)
+                store.get_fails = store.set_fails = 10_000
                 for day in (DAY, NEXT):
                     sandbox.last_data_update = day
                     await more_calls(sandbox, 6)
@@ -454,15 +453,31 @@ class TestDataDates:
 
         run(scenario())
 
-    @pytest.mark.parametrize("failures", range(1, watching.READS_OF_A_STORE_THAT_FAILS))
-    def test_a_store_that_fails_at_first_is_asked_again(
-        self, sandbox: OptimoveSandbox, store: Store, failures: int
+    def test_until_the_store_can_be_read_nothing_counts_as_known(
+        self, sandbox: OptimoveSandbox, store: Store, log: list[tuple[int, str]]
     ) -> None:
         store.values["data"] = {DATE_KEY: {"fired": "2024-11-18"}}
-        store.get_fails = failures
+        store.get_fails = 10_000
 
         async def scenario() -> None:
             async with fired_by(data_watcher(store.of("data"))) as payloads:
+                await until(lambda: len(log) > 5)
+                assert not sandbox.calls
+                store.get_fails = 0
+                await until(lambda: payloads)
+                await more_calls(sandbox)
+                assert payloads == [{"date": "2024-11-19"}]
+
+        run(scenario())
+        text = "what was fired cannot be read: <AssetStateStoreAccessor name='data'>: the store is away"
+        assert log[0] == (logging.ERROR, f"{text}; the next try is in 0 seconds")
+
+    def test_of_several_assets_one_that_can_be_read_is_enough(self, sandbox: OptimoveSandbox, store: Store) -> None:
+        store.values["b"] = {DATE_KEY: {"fired": "2024-11-18"}}
+        store.get_fails = 1
+
+        async def scenario() -> None:
+            async with fired_by(data_watcher(store.of("a", "b"))) as payloads:
                 await more_calls(sandbox)
                 assert payloads == [{"date": "2024-11-19"}]
 
@@ -473,19 +488,23 @@ class TestDataDates:
         ["x", 7, [], {}, {"fired": 7}, {"fired": "x"}, {"fired": "2024-11-19", "firing": "x"}, {"fired": None}],
         ids=str,
     )
-    def test_what_somebody_else_wrote_there_is_ignored(
+    def test_what_somebody_else_wrote_there_is_left_until_it_is_mended(
         self, sandbox: OptimoveSandbox, store: Store, log: list[tuple[int, str]], kept: Any
     ) -> None:
-        store.values["data"] = {DATE_KEY: kept}
+        store.values = {"a": {DATE_KEY: {"fired": "2024-11-18"}}, "data": {DATE_KEY: kept}}
 
         async def scenario() -> None:
-            async with fired_by(data_watcher(store.of("data"))):
-                await more_calls(sandbox)
+            async with fired_by(data_watcher(store.of("a", "data"))) as payloads:
+                await until(lambda: len(log) > 5)
+                assert store.values["data"][DATE_KEY] == kept
+                assert payloads == []
+                del store.values["data"]
+                await until(lambda: payloads)
+                assert payloads == [{"date": "2024-11-19"}]
 
         run(scenario())
-        assert store.values["data"][DATE_KEY] == {"fired": "2024-11-19"}
-        assert log[0][0] == logging.WARNING
-        assert DATE_KEY in log[0][1]
+        assert log[0][0] == logging.ERROR
+        assert f"{DATE_KEY} in <AssetStateStoreAccessor name='data'> is not what was kept there" in log[0][1]
 
     def test_errors_that_may_pass_are_ridden_out(
         self, sandbox: OptimoveSandbox, store: Store, log: list[tuple[int, str]]
