@@ -147,6 +147,7 @@ def client_from_connection(
     translate_error: Callable[[OptimoveError], OptimoveError] = lambda error: error,
     longest_wait: float | None = None,
     longest_call: float | None = None,
+    polling: bool = False,
 ) -> OptimoveClient:
     """The client that a connection describes.
 
@@ -154,6 +155,7 @@ def client_from_connection(
     :param translate_error: applied to every error, also to those of the connection itself.
     :param longest_wait: seconds that a call may wait for the rate limit; None: as long as a call may take at all.
     :param longest_call: seconds that a call may take, where that is less than the connection's ``total_timeout``.
+    :param polling: for one who asks the same over and over: no retries, and no remarks on answers in the log.
     :raises OptimoveInputError: a field of the connection is missing or wrong.
     """
     try:
@@ -165,7 +167,15 @@ def client_from_connection(
     if longest_call is not None:
         total = min(settings.http.total_timeout, longest_call)
         settings = replace(settings, http=replace(settings.http, total_timeout=total))
-    return OptimoveClient(settings, translate_error=translate_error)
+    if polling:
+        settings = replace(settings, http=replace(settings.http, retry_limit=0))
+    return (_PollingClient if polling else OptimoveClient)(settings, translate_error=translate_error)
+
+
+class _PollingClient(OptimoveClient):
+    @staticmethod
+    def _remark(*_: object) -> None:
+        """Nothing: who polls says what an answer means, once."""
 
 
 def settings_from_connection(connection: Connection) -> OptimoveSettings:

@@ -1,8 +1,9 @@
 """One poll for all who wait for the same answer in an event loop.
 
 Whoever waits joins the poll of its question on its connection; the first one starts it. When the last one has left it
-asks no more, but keeps its answer and the connection's client for an interval: others may come for the same. Of a connection one call is under way at a time, so its rate limit keeps at most
-one thread of the triggerer waiting.
+asks no more, but keeps its answer and the connection's client for an interval: others may come for the same. Of a
+connection few calls are under way at a time, in threads of their own: neither a server that hangs nor the rate limit
+keeps others in the triggerer from theirs.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_optimove.exceptions import OptimoveAuthenticationError, OptimoveError, OptimoveInputError
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+from airflow_provider_optimove.exceptions import OptimoveAuthenticationError, OptimoveError
 from airflow_provider_optimove.sensors.waits import LONGEST_CALL, Done
 from airflow_provider_optimove.triggers.events import PERMANENT_ERRORS
 
@@ -35,8 +39,14 @@ AT_A_TIME = 20
 CONNECTION_IS_GOOD_FOR = 900.0
 """Seconds after which a connection is read once more: somebody may have changed it, and a watcher never ends."""
 
-LOOKUPS_OF_A_MISSING_CONNECTION = 3
-"""More than one: Airflow reports a secrets backend that fails like a connection that does not exist."""
+FIRST_PAUSE = 1.0
+"""Seconds until the next call after one that failed; each further failure doubles it, up to the interval."""
+
+CALLS_AT_A_TIME = 4
+"""Of a connection: one that is slow, or fails slowly, shall not keep the others waiting."""
+
+LOOKUPS_OF_A_MISSING_CONNECTION = 8
+"""In two minutes, or eight intervals: Airflow reports a secrets backend that fails like a missing connection."""
 
 
 async def end_of(wait: Wait, *, optimove_conn_id: str, interval: float, of_task: bool = True) -> Done:
@@ -50,6 +60,7 @@ async def end_of(wait: Wait, *, optimove_conn_id: str, interval: float, of_task:
     :param of_task: whether a task waits, in whose log others may read what went wrong.
     :returns: how the wait ended.
     :raises OptimoveError: one of :data:`~airflow_provider_optimove.triggers.events.PERMANENT_ERRORS`.
+    :raises AirflowNotFoundException: the connection cannot be found; Airflow retries a task whose trigger raises this.
     """
     key = (asyncio.get_running_loop(), optimove_conn_id)
     line = _lines.get(key)
@@ -73,21 +84,21 @@ class _Line:
         self.optimove_conn_id = optimove_conn_id
         self.polls: dict[Question, _Poll] = {}
         self._client: OptimoveClient | None = None
-        self._one_call = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(CALLS_AT_A_TIME, thread_name_prefix=f"optimove {optimove_conn_id}")
+        self._one_lookup = asyncio.Lock()
         self._read_at = -float("inf")
-        self._lookups_left = LOOKUPS_OF_A_MISSING_CONNECTION
 
     async def ask(self, question: Question) -> Any:
-        """One call, after those that were asked for before; the event loop goes on meanwhile."""
-        async with self._one_call:
-            client = await self._current_client()
-            try:
-                return await asyncio.to_thread(question.ask, client)
-            except OptimoveAuthenticationError:
+        """One call, as soon as one of the threads is free; the event loop goes on meanwhile."""
+        client = await self._current_client()
+        try:
+            return await self._in_a_thread(question, client)
+        except OptimoveAuthenticationError:
+            async with self._one_lookup:
                 renewed = await self._renewed(client)
-                if renewed is client:
-                    raise
-                return await asyncio.to_thread(question.ask, renewed)
+            if renewed is client:
+                raise
+            return await self._in_a_thread(question, renewed)
 
     def forget(self, poll: _Poll) -> None:
         """Nobody may join a poll any more; without any, let go of the connections to the server.
@@ -99,22 +110,29 @@ class _Line:
         del self.polls[poll.question]
         if not self.polls:
             del _lines[asyncio.get_running_loop(), self.optimove_conn_id]
+            self._threads.shutdown(wait=False)
             if self._client is not None:
                 self._client.close()
 
+    def _in_a_thread(self, question: Question, client: OptimoveClient) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, question.ask, client)
+
     async def _current_client(self) -> OptimoveClient:
-        client = self._client
-        if client is None:
-            client = self._client = await self._connect()
-        elif asyncio.get_running_loop().time() - self._read_at >= CONNECTION_IS_GOOD_FOR:
-            try:
-                return await self._renewed(client)
-            except OptimoveError as error:
-                log.warning("Going on with the connection as it was: %s", error)
-        return client
+        async with self._one_lookup:
+            client = self._client
+            if client is None:
+                client = self._client = await self._connect()
+            elif asyncio.get_running_loop().time() - self._read_at >= CONNECTION_IS_GOOD_FOR:
+                try:
+                    return await self._renewed(client)
+                except (OptimoveError, AirflowNotFoundException) as error:
+                    log.warning("Going on with the connection as it was: %s", error)
+            return client
 
     async def _renewed(self, client: OptimoveClient) -> OptimoveClient:
         """The same client, or another one if the connection has changed."""
+        if self._client is not None and self._client is not client:
+            return self._client
         renewed = await self._connect()
         if renewed.settings == client.settings:
             return client
@@ -125,19 +143,16 @@ class _Line:
 
     async def _connect(self) -> OptimoveClient:
         from airflow.providers.common.compat.connection import get_async_connection
-        from airflow.providers.common.compat.sdk import AirflowNotFoundException
         from asgiref.sync import sync_to_async
 
         self._read_at = asyncio.get_running_loop().time()
         try:
             connection = await get_async_connection(self.optimove_conn_id)
         except AirflowNotFoundException:
-            self._lookups_left -= 1
-            problem = f"connection {self.optimove_conn_id!r} is not defined where the triggerer looks"
-            if self._lookups_left > 0:
-                raise OptimoveError(problem) from None
-            raise OptimoveInputError(f"optimove_conn_id: {problem}") from None
-        self._lookups_left = LOOKUPS_OF_A_MISSING_CONNECTION
+            raise AirflowNotFoundException(
+                f"connection {self.optimove_conn_id!r} is not defined where the triggerer looks: define it, or see why"
+                " the secrets backend that has it does not answer"
+            ) from None
         # Not to_thread: reading the extra masks its secrets through the triggerer's supervisor, and before Airflow 3.3
         # that works in a thread only where asgiref knows which loop the thread belongs to.
         return await sync_to_async(_client_from)(connection)
@@ -200,19 +215,21 @@ class _Poll:
             answer = await self._line.ask(self.question)
         except PERMANENT_ERRORS:
             raise
-        except OptimoveError as error:
+        except (OptimoveError, AirflowNotFoundException) as error:
             self._failures += 1
-            # In the log of the task that has waited longest, and only there. Watchers have none.
-            of_tasks = (waiter for waiter in self._waiters if waiter.of_task)
-            next(of_tasks, next(iter(self._waiters))).context.run(
-                log.warning,
-                "No answer for %d who wait, %d failures in a row: %s",
-                len(self._waiters),
-                self._failures,
-                error,
-            )
+            if isinstance(error, AirflowNotFoundException) and self._failures >= LOOKUPS_OF_A_MISSING_CONNECTION:
+                raise
+            # The 1st, 2nd, 4th, 8th ...
+            if self._failures.bit_count() == 1:
+                self._say(
+                    logging.WARNING,
+                    "No answer for %d who wait, %d failures in a row: %s",
+                    *(len(self._waiters), self._failures, error),
+                )
             self._asked_at = self._loop.time()
         else:
+            if self._failures:
+                self._say(logging.INFO, "An answer again, after %d failures in a row", self._failures)
             self._failures = 0
             self._answer = answer
             self._answered_at = self._asked_at = self._loop.time()
@@ -221,11 +238,19 @@ class _Poll:
                 if number % AT_A_TIME == 0:
                     await asyncio.sleep(0)
 
+    def _say(self, level: int, text: str, *values: object) -> None:
+        """In the log of the task that has waited longest, and only there. Watchers have none."""
+        of_tasks = (waiter for waiter in self._waiters if waiter.of_task)
+        if (waiter := next(of_tasks, next(iter(self._waiters), None))) is not None:
+            waiter.context.run(log.log, level, text, *values)
+
     async def _is_due(self) -> bool:
         """Whether the time for a call has come, or else the time to stop."""
         while True:
             # Anew each time: who asked for the shortest pause may have left.
             pauses = [waiter.pause for waiter in self._waiters]
+            if pauses and self._failures:
+                pauses.append(FIRST_PAUSE * 2.0 ** min(self._failures - 1, 20))
             self._wakes_at = self._asked_at + min(pauses) if pauses else self._kept_until
             left = self._wakes_at - self._loop.time()
             if left <= 0:
@@ -288,4 +313,4 @@ _lines: dict[tuple[asyncio.AbstractEventLoop, str], _Line] = {}
 def _client_from(connection: Connection) -> OptimoveClient:
     from airflow_provider_optimove.hooks.optimove import client_from_connection
 
-    return client_from_connection(connection, longest_call=LONGEST_CALL)
+    return client_from_connection(connection, longest_call=LONGEST_CALL, polling=True)

@@ -29,6 +29,8 @@ from airflow_provider_optimove.exceptions import (
     OptimoveResponseError,
     OptimoveServerError,
 )
+from airflow_provider_optimove.hooks.optimove import client_from_connection
+from airflow_provider_optimove.sandbox import OptimoveSandbox
 from airflow_provider_optimove.sensors.waits import (
     LONGEST_CALL,
     CampaignWait,
@@ -58,6 +60,7 @@ class Account:
     calls: list[str] = field(default_factory=list)
     connections: list[str] = field(default_factory=list)
     at_a_time: int = 0
+    counting: threading.Lock = field(default_factory=threading.Lock)
     most_at_a_time: int = 0
     closed: int = 0
     release: threading.Event | None = None
@@ -73,15 +76,17 @@ class Client:
 
     def _answer(self, call: str, answer: Any) -> Any:
         account = self.account
-        account.calls.append(f"{self.conn_id} {call}")
-        account.at_a_time += 1
-        account.most_at_a_time = max(account.most_at_a_time, account.at_a_time)
+        with account.counting:
+            account.calls.append(f"{self.conn_id} {call}")
+            account.at_a_time += 1
+            account.most_at_a_time = max(account.most_at_a_time, account.at_a_time)
         try:
             if account.release is not None:
                 account.release.wait(10)
             time.sleep(account.takes)
         finally:
-            account.at_a_time -= 1
+            with account.counting:
+                account.at_a_time -= 1
         if account.right_key not in (None, self.settings):
             raise REFUSED
         answer = answer() if callable(answer) else answer
@@ -243,7 +248,7 @@ def test_each_has_its_own_target_whatever_becomes_of_the_others(account: Account
 
     run(scenario())
     assert account.closed == len(account.connections) == 1
-    # Once a failed call, not once for each of those who wait.
+    # Once a failed call at most, not once for each of those who wait.
     warnings = sum(level == logging.WARNING for level, _ in log)
     assert 10 <= warnings <= len(account.calls)
 
@@ -259,6 +264,7 @@ def test_errors_that_may_pass_are_logged_once_a_call(account: Account, log: list
     assert [text for _, text in log] == [
         "No answer for 50 who wait, 1 failures in a row: GetLastDataUpdate: down (HTTP 503)",
         "No answer for 50 who wait, 2 failures in a row: odd",
+        "An answer again, after 2 failures in a row",
     ]
 
 
@@ -336,9 +342,23 @@ def test_the_interval_of_one_whose_wait_is_over_does_not_count(account: Account)
     run(scenario())
 
 
-def test_no_call_takes_long() -> None:
+def test_no_call_takes_long_or_is_repeated() -> None:
     connection = Connection(conn_id="x", conn_type="optimove", host="https://a.b", password="k")
-    assert shared_poll._client_from(connection).settings.http.total_timeout == LONGEST_CALL
+    http = shared_poll._client_from(connection).settings.http
+    assert (http.total_timeout, http.retry_limit) == (LONGEST_CALL, 0)
+
+
+def test_the_client_says_nothing_of_answers(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with OptimoveSandbox() as sandbox:
+        sandbox.fail("GetExecutedCampaignDetails", status=200, body="[]", times=None)
+        connection = Connection(conn_id="x", **json.loads(sandbox.connection))
+        for client in (shared_poll._client_from(connection), client_from_connection(connection)):
+            before = len(caplog.messages)
+            assert client.get_executed_campaign_details(date=TARGET) == []
+            said = [text for text in caplog.messages[before:] if "no data" in text]
+            assert len(said) == (0 if client.settings.http.retry_limit == 0 else 1)
+            client.close()
 
 
 def test_a_server_that_fails_is_not_asked_more_often_by_newcomers(account: Account) -> None:
@@ -491,22 +511,95 @@ def test_connections_and_campaigns_have_their_own_polls(account: Account) -> Non
     run(scenario())
     each = ["date", "campaign 1", "campaign 2", "campaign 1 on 504"]
     assert Counter(account.calls) == Counter(f"{conn} {call}" for conn in "ab" for call in each)
-    # A client, and at most a call, for each connection.
     assert sorted(account.connections) == ["a", "b"]
     assert account.closed == 2
-    assert account.most_at_a_time <= 2
 
 
-def test_calls_of_a_connection_follow_each_other(account: Account) -> None:
-    account.takes = 0.01
-    account.campaign = {"Status": "Successful", "Error": None}
+def test_few_calls_of_a_connection_are_under_way_at_a_time(account: Account) -> None:
+    release = threading.Event()
+    account.campaign = {"Status": "Not Run", "Error": None}
 
     async def scenario() -> None:
-        await asyncio.gather(*(start(campaign_wait(number)) for number in range(20)))
+        tasks = [start(data_of(TARGET), interval=60)]
+        await until(lambda: len(account.calls) == 1)
+        account.release = release
+        # A call that nobody waits for any more is under way, too.
+        for task in [start(campaign_wait(number), interval=60) for number in range(4)]:
+            await until(lambda: len(account.calls) == 5)
+            task.cancel()
+        tasks += [start(campaign_wait(number), interval=60) for number in range(4, 20)]
+        await asyncio.sleep(0.1)
+        assert len(account.calls) == 5
+        release.set()
+        await until(lambda: len(account.calls) == 21)
+        for task in tasks:
+            task.cancel()
 
     run(scenario())
-    assert len(account.calls) == 20
-    assert account.most_at_a_time == 1
+    assert account.most_at_a_time == 4
+
+
+def test_a_slow_campaign_does_not_keep_the_data_date_waiting(account: Account) -> None:
+    release = threading.Event()
+    account.campaign = lambda: release.wait(10) and {"Status": "Successful", "Error": None}
+    account.data_date = TARGET
+
+    async def scenario() -> None:
+        slow = [start(campaign_wait(number), interval=60) for number in range(3)]
+        await until(lambda: len(account.calls) == 3)
+        assert await start(data_of(TARGET)) == Done("2024-11-20")
+        assert not any(task.done() for task in slow)
+        release.set()
+        await asyncio.gather(*slow)
+
+    run(scenario())
+    assert len(account.connections) == 1
+
+
+def test_a_connection_is_read_once_by_all_whose_key_is_refused(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.campaign = {"Status": "Not Run", "Error": None}
+
+    async def scenario() -> None:
+        tasks = [start(campaign_wait(number)) for number in range(4)]
+        await until(lambda: len(account.calls) >= 4)
+        define(monkeypatch, "A", key="new")
+        account.right_key, account.campaign = "new", {"Status": "Successful", "Error": None}
+        await asyncio.gather(*tasks)
+
+    run(scenario())
+    assert account.connections == ["a", "a"]
+    assert account.closed == 2
+
+
+def test_after_a_failure_it_asks_soon_and_then_later_and_later(
+    account: Account, monkeypatch: pytest.MonkeyPatch, log: list[tuple[int, str]]
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(shared_poll, "FIRST_PAUSE", 0.001)
+
+    class Poll(shared_poll._Poll):
+        async def _is_due(self) -> bool:
+            if self._failures:
+                pauses.append(min(0.05, 0.001 * 2 ** (self._failures - 1)))
+            due = await super()._is_due()
+            if self._failures:
+                assert self._wakes_at - self._asked_at == pytest.approx(pauses[-1])
+            return due
+
+    monkeypatch.setattr(shared_poll, "_Poll", Poll)
+    account.data_date = lambda: TARGET if len(account.calls) == 10 else DOWN
+
+    async def scenario() -> None:
+        await start(data_of(TARGET), interval=0.05)
+
+    run(scenario())
+    assert pauses == [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.05, 0.05, 0.05]
+    assert [(level, text.partition(":")[0]) for level, text in log] == [
+        *((logging.WARNING, f"No answer for 1 who wait, {failures} failures in a row") for failures in (1, 2, 4, 8)),
+        (logging.INFO, "An answer again, after 9 failures in a row"),
+    ]
 
 
 def test_two_event_loops_do_not_mix(account: Account) -> None:
@@ -729,5 +822,10 @@ def test_lines_go_into_the_log_of_the_one_who_waits(account: Account, monkeypatc
         await asyncio.gather(one("first"), one("second"))
 
     run(scenario())
-    assert said == [("first", logging.INFO), ("second", logging.INFO), ("first", logging.WARNING)]
+    assert said == [
+        ("first", logging.INFO),
+        ("second", logging.INFO),
+        ("first", logging.WARNING),
+        ("first", logging.INFO),
+    ]
     assert callers == ["nobody"] * 3
