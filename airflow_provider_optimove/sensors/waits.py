@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from airflow_provider_optimove.clients.optimove.client import OptimoveClient
 
 LONGEST_CALL = 60.0
-"""Seconds that a call may take: the next one is as good, and no timeout may wait long for a server that hangs."""
+"""Seconds that a call may take, and as long again where a server stops in the middle of its answer: the next call is as
+good, and no timeout may wait long for one that hangs."""
 
 SUCCESSFUL = "Successful"
 # Where on earth a day begins first.
