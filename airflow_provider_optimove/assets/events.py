@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -32,9 +33,44 @@ EVENT_NAMES: Mapping[int, str] = MappingProxyType(
 )
 """The events that are known, by Optimove's number."""
 
+EVENT_FIELDS: Mapping[int, tuple[str, ...]] = MappingProxyType(
+    {
+        1: ("timestamp", "campaign_id", "channel_id"),
+        2: ("timestamp",),
+        3: ("timestamp", "update_date"),
+        4: ("timestamp", "campaign_id", "channel_id"),
+        5: ("timestamp", "campaign_id", "channel_id", "campaign_duration", "clearance_required_by"),
+        11: (
+            "timestamp",
+            "customer_id",
+            "is_visitor",
+            "action_id",
+            "channel_id",
+            "promo_codes",
+            "template_id",
+            "personalization",
+        ),
+        13: ("timestamp", "campaign_id", "channel_id"),
+    }
+)
+"""The fields of the events that are known, as :class:`OptimoveEvent` names them."""
+
+REQUIRED_FIELDS: Mapping[int, tuple[str, ...]] = MappingProxyType(
+    {
+        1: ("CampaignID",),
+        4: ("CampaignID",),
+        5: ("CampaignID", "ClearanceRequiredBy"),
+        11: ("CustomerID",),
+        13: ("CampaignID", "ChannelID"),
+    }
+)
+"""Those that an event must have, as Optimove names them. :func:`key_of` needs a date of events 2 and 3."""
+
 OF_A_CAMPAIGN = frozenset({1, 4, 5, 13})
 OF_A_DAY = frozenset({2, 3})
 OF_A_CUSTOMER = 11
+COLLECTED = "collected"
+"""The partition that all events of customers belong to, where a schedule collects them."""
 LARGEST_EVENT_TYPE = 99
 LARGEST_INTEGER = 2**63 - 1
 
@@ -76,8 +112,8 @@ def asset_of(event_type: int, conn_id: str) -> tuple[str, str]:
 class OptimoveEvent:
     """An event, with its fields as what they are. Letter case of the payload's keys does not matter.
 
-    A field that the event does not have is None. One that is there and is not what it should be raises
-    :class:`OptimoveResponseError`, which names it and does not show its value.
+    A field that the event does not have is None, and so is one that is empty, unless it is text. One that is there and
+    is not what it should be raises :class:`OptimoveResponseError`, which names it and does not show its value.
 
     ``payload`` is the event as Optimove sent it.
     """
@@ -203,17 +239,30 @@ class OptimoveEvent:
         return self._read("Personalization", _object) or {}
 
     def check(self) -> None:
-        """Read every field.
+        """Read the fields of an event of this type; of a type that is not known there are none.
 
-        :raises OptimoveResponseError: one is not what it should be.
+        :raises OptimoveResponseError: one is not what it should be, or one that it must have is missing.
         """
-        for name, found in vars(OptimoveEvent).items():
-            if isinstance(found, property):
-                getattr(self, name)
+        event_type = self.event_type or 0
+        for accessor in EVENT_FIELDS.get(event_type, ()):
+            getattr(self, accessor)
+        for name in REQUIRED_FIELDS.get(event_type, ()):
+            if not [value for value in self._values.get(name.lower(), ()) if value != ""]:
+                raise OptimoveResponseError(f"{name}: missing")
+
+    @cached_property
+    def _values(self) -> Mapping[str, list[Any]]:
+        """What there is by each key in lower case; an event has few fields, but a body can have thousands."""
+        found: dict[str, list[Any]] = {}
+        for key, value in self.payload.items():
+            if value is not None:
+                found.setdefault(str(key).lower(), []).append(value)
+        return found
 
     def _read(self, name: str, convert: Callable[[Any], T]) -> T | None:
-        values = [value for key, value in self.payload.items() if str(key).lower() == name.lower()]
-        values = [value for value in values if value is not None]
+        values = self._values.get(name.lower(), [])
+        if convert is not _text:
+            values = [value for value in values if value != ""]
         if not values:
             return None
         if any(value != values[0] for value in values):
@@ -254,11 +303,6 @@ def key_of(event: OptimoveEvent) -> str:
         return f"{word}/{day or _needed(event.timestamp, 'TimeStamp').date()}"
     canonical = json.dumps(event.payload, sort_keys=True, separators=(",", ":"))
     return f"{word}/{hashlib.sha256(canonical.encode()).hexdigest()[:32]}"
-
-
-def partition_key_of(event: OptimoveEvent) -> str:
-    """What makes two events start the same run: :func:`key_of`, but those of single customers are collected."""
-    return "collected" if event.event_type == OF_A_CUSTOMER else key_of(event)
 
 
 def _out_of_extra(extra: Any) -> OptimoveEvent | None:

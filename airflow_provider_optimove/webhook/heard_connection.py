@@ -1,4 +1,4 @@
-"""A connection that the listener hears, and the secrets that it accepts."""
+"""The connections that the listener hears, and the secrets that it accepts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hmac
 import logging
 import math
 import time
-from secrets import token_bytes
+from collections.abc import Collection
 
 from airflow.configuration import ensure_secrets_loaded
 from airflow.models.connection import Connection
@@ -18,59 +18,81 @@ log = logging.getLogger(__name__)
 
 KEPT = 60.0
 READ_ANEW_AFTER = 10.0
+LONGEST_READ = 5.0
 
 
 class ConnectionUnknown(Exception):
-    """Whether there is such a connection, and what it says, could not be found out."""
+    """What the connections say could not be found out."""
 
 
-class HeardConnection:
-    """Reads the secrets of a connection seldom enough that guesses cost no look-ups.
+class HeardConnections:
+    """Reads the secrets of all connections together, seldom enough that guesses cost no look-ups.
 
-    :param conn_id: the Airflow connection.
-    :param accepts_none: whether it refuses whatever comes, with the work that the others have.
+    Neither the work nor the time of an answer depends on whether the connection that was named is one of them.
+
+    :param conn_ids: the Airflow connections.
     """
 
-    def __init__(self, conn_id: str, *, accepts_none: bool = False) -> None:
-        self.conn_id = conn_id
-        self._accepts_none = accepts_none
-        self._nobodys = token_bytes(32)
-        self._secrets: tuple[str, ...] | None = ()
-        self._read_at = -math.inf
-        self._reading = asyncio.Lock()
+    def __init__(self, conn_ids: Collection[str]) -> None:
+        self._conn_ids = conn_ids
+        self._secrets: dict[str, tuple[str, ...]] = {}
+        self._asked_at = -math.inf
+        self._reading: asyncio.Task[bool] | None = None
 
-    async def accepts(self, secret: str) -> bool:
-        """Whether a secret is one of the connection's.
+    async def accepts(self, conn_id: str, secret: str) -> bool:
+        """Whether a secret is one of a connection's.
 
+        What was read before counts while the connections are read, and for as long as they cannot be read.
+
+        :param conn_id: as it came.
         :param secret: as it came.
-        :raises ConnectionUnknown: the connection could not be read.
+        :raises ConnectionUnknown: the secret is none that is known, and a connection could not be read.
         """
-        # A secret that is not right may be new.
-        for age in (KEPT, READ_ANEW_AFTER):
-            if self._is_one_of(await self._read(age), secret):
-                return True
-        if self._secrets is None:
+        under_way = self._reading is not None and not self._reading.done()
+        if not under_way and time.monotonic() - self._asked_at > KEPT:
+            await self._read()
+        if self._is_known(conn_id, secret):
+            return True
+        # It may be new.
+        all_read = await self._read()
+        if self._is_known(conn_id, secret):
+            return True
+        if not all_read:
             raise ConnectionUnknown
         return False
 
-    def _is_one_of(self, secrets: tuple[str, ...] | None, secret: str) -> bool:
+    def _is_known(self, conn_id: str, secret: str) -> bool:
         came = secret.encode()
-        found = [hmac.compare_digest(came, known.encode()) for known in secrets or ()]
-        found = found or [hmac.compare_digest(came, self._nobodys)]
-        return any(found) and not self._accepts_none
+        accepted = [
+            hmac.compare_digest(came, known.encode()) and heard == conn_id
+            for heard, secrets in self._secrets.items()
+            for known in secrets
+        ]
+        return any(accepted)
 
-    async def _read(self, oldest: float) -> tuple[str, ...] | None:
-        """The secrets as they were at most some seconds ago; None where the connection could not be read."""
-        async with self._reading:
-            if time.monotonic() - self._read_at > oldest:
-                try:
-                    self._secrets = await asyncio.to_thread(_secrets_of, self.conn_id)
-                except Exception as error:
-                    # Errors of secrets backends and databases can hold what they were asked.
-                    log.warning("Connection %s could not be read: %s", self.conn_id, type(error).__name__)
-                    self._secrets = None
-                self._read_at = time.monotonic()
-            return self._secrets
+    async def _read(self) -> bool:
+        """Wait until the connections are read, if that is due or under way; whether all of them were."""
+        now = time.monotonic()
+        if self._reading is None or (self._reading.done() and now - self._asked_at > READ_ANEW_AFTER):
+            self._asked_at = now
+            self._reading = asyncio.create_task(asyncio.to_thread(self._read_all))
+        done, _ = await asyncio.wait([self._reading], timeout=LONGEST_READ)
+        if not done:
+            log.warning("The connections of the event listener were not read within %g s", LONGEST_READ)
+        return bool(done) and self._reading.result()
+
+    def _read_all(self) -> bool:
+        all_read = True
+        for conn_id in self._conn_ids:
+            try:
+                secrets = _secrets_of(conn_id)
+            except Exception as error:
+                # Errors of secrets backends and databases can hold what they were asked.
+                log.warning("Connection %s could not be read: %s", conn_id, type(error).__name__)
+                all_read = False
+            else:
+                self._secrets = {**self._secrets, conn_id: secrets}
+        return all_read
 
 
 def _secrets_of(conn_id: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowPlugin, conf
@@ -48,4 +49,7 @@ class OptimoveEventListenerPlugin(AirflowPlugin):
             log.warning("[optimove] listener_connections has no effect: Optimove's event listener needs Airflow 3")
         elif conn_ids:
             app = EventListenerOnDemand(conn_ids)
+            # Schedulers and workers load this too.
+            if "api-server" in sys.argv:
+                log.info("Optimove's event listener listens for the connections %s", ", ".join(conn_ids))
             cls.fastapi_apps = [{"app": app, "url_prefix": URL_PREFIX, "name": "Optimove's event listener"}]

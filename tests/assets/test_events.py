@@ -12,13 +12,14 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_optimove.assets.events import (
+    EVENT_FIELDS,
     EVENT_NAMES,
+    REQUIRED_FIELDS,
     OptimoveEvent,
     asset_of,
     event_type_of,
     event_word,
     key_of,
-    partition_key_of,
 )
 from airflow_provider_optimove.exceptions import OptimoveInputError, OptimoveResponseError
 
@@ -134,11 +135,11 @@ GOOD: list[tuple[str, Any, Any]] = [
 ]
 LONG_AGO = "0001-01-01T00:00:00+14:00"
 BAD_OF: dict[str, list[Any]] = {
-    **{name: [True, "", "x1", "1.5", 1.5, -1, "-1", 2**63, "9" * 19, [1], {}] for name in NUMBERS},
-    **{name: [1, "", "today", "2026-11-20", "2026-13-20 00:00:00", LONG_AGO, [], True] for name in TIMES},
-    "UpdateDate": [1, "", "20.11.2026", "2026-11-31", [], True],
+    **{name: [True, "x1", "1.5", 1.5, -1, "-1", 2**63, "9" * 19, [1], {}] for name in NUMBERS},
+    **{name: [1, "today", "2026-11-20", "2026-13-20 00:00:00", LONG_AGO, [], True] for name in TIMES},
+    "UpdateDate": [1, "20.11.2026", "2026-11-31", [], True],
     "CustomerID": [True, 1.5, ["C1"], {}],
-    "IsVisitor": ["yes", 2, [True], {}, ""],
+    "IsVisitor": ["yes", 2, [True], {}],
     "PromoCode": [True, 1.5, {}, [["A"]], [None]],
     "Personalization": ["x", 1, [], True],
 }
@@ -155,9 +156,8 @@ def test_an_event_of_the_guide(number: int, payload: dict[str, Any], fields: dic
     assert event.payload is payload
     if number == 11:
         assert key_of(event).startswith("campaign_triggered/")
-        assert partition_key_of(event) == "collected"
     else:
-        assert key_of(event) == partition_key_of(event) == key
+        assert key_of(event) == key
 
 
 @pytest.mark.parametrize(("number", "payload", "fields", "key"), GUIDE, ids=[str(number) for number, *_ in GUIDE])
@@ -173,11 +173,14 @@ def test_letter_case_of_keys_does_not_matter(
 
 
 @pytest.mark.parametrize(("name", "accessor"), FIELDS.items())
-@pytest.mark.parametrize("payload", [{}, None], ids=["missing", "null"])
-def test_a_field_that_is_not_there(name: str, accessor: str, payload: dict[str, Any] | None) -> None:
-    event = OptimoveEvent.from_payload({name: None} if payload is None else payload)
+@pytest.mark.parametrize("fields", [0, 1, 2], ids=["missing", "null", "empty"])
+def test_a_field_that_is_not_there(name: str, accessor: str, fields: int) -> None:
+    payloads: list[dict[str, Any]] = [{}, {name: None}, {name: ""}]
+    event = OptimoveEvent.from_payload(payloads[fields])
+    if (name, fields) == ("CustomerID", 2):
+        assert event.customer_id == ""
+        return
     assert getattr(event, accessor) == NOTHING.get(accessor)
-    event.check()
 
 
 @pytest.mark.parametrize(("name", "value", "read"), GOOD)
@@ -192,12 +195,43 @@ def test_a_value_that_is_not_what_it_should_be(name: str, value: Any) -> None:
     event = OptimoveEvent.from_payload({name: value})
     with pytest.raises(OptimoveResponseError, match=f"^{name}: expected .+, got ") as caught:
         getattr(event, FIELDS[name])
-    with pytest.raises(OptimoveResponseError, match=f"^{name}: "):
-        event.check()
     assert repr(event).startswith("OptimoveEvent(")
     for shown in (str(caught.value), repr(event)):
         assert "today" not in shown
         assert "C1" not in shown
+
+
+@pytest.mark.parametrize(("number", "payload"), [(number, payload) for number, payload, *_ in GUIDE])
+def test_an_event_is_checked_for_what_is_its_own(number: int, payload: dict[str, Any]) -> None:
+    for name, value in dict(BAD).items():
+        event = OptimoveEvent.from_payload(
+            {key: payload[key] for key in payload if key.lower() != name.lower()}, number
+        )
+        broken = OptimoveEvent.from_payload({**event.payload, name: value}, number)
+        if FIELDS[name] in (*EVENT_FIELDS[number], "event_type"):
+            with pytest.raises(OptimoveResponseError, match=f"^{name}: expected"):
+                broken.check()
+        else:
+            broken.check()
+        for absent in (event, *(OptimoveEvent.from_payload({**event.payload, name: no}, number) for no in (None, ""))):
+            if name in REQUIRED_FIELDS.get(number, ()):
+                with pytest.raises(OptimoveResponseError, match=f"^{name}: missing"):
+                    absent.check()
+            else:
+                absent.check()
+
+
+def test_an_event_of_an_unknown_type_has_no_fields() -> None:
+    event = OptimoveEvent.from_payload({name: value for name, value in BAD if name != "EventTypeID"}, 42)
+    event.check()
+    assert key_of(event).startswith("event_42/")
+
+
+def test_fields_are_those_that_can_be_read() -> None:
+    assert EVENT_FIELDS.keys() == EVENT_NAMES.keys()
+    assert {name for names in EVENT_FIELDS.values() for name in names} == {*FIELDS.values()} - {"event_type"}
+    for number, names in REQUIRED_FIELDS.items():
+        assert {FIELDS[name] for name in names} <= {*EVENT_FIELDS[number]}
 
 
 def test_every_accessor_was_tried() -> None:

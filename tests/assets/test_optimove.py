@@ -7,7 +7,11 @@ import sys
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_2_PLUS
+from airflow.providers.common.compat.version_compat import (
+    AIRFLOW_V_3_0_PLUS,
+    AIRFLOW_V_3_2_PLUS,
+    AIRFLOW_V_3_3_PLUS,
+)
 
 from airflow_provider_optimove.assets import optimove
 from airflow_provider_optimove.assets.events import OptimoveEvent
@@ -47,6 +51,20 @@ def test_a_schedule_survives_serialization(conn_id: str) -> None:
     asset: Any = optimove_asset(13, conn_id)
     assert (key.name, key.uri) == (asset.name, asset.uri)
     assert timetable.get_partition_mapper(name=key.name).to_downstream("some/key") == "some/key"
+
+
+@pytest.mark.skipif(not AIRFLOW_V_3_2_PLUS, reason="there are no partitioned assets before")
+@pytest.mark.parametrize("event_type", [11, "campaign_triggered", 13])
+def test_events_of_customers_are_collected_where_that_is_safe(event_type: int | str) -> None:
+    from airflow.sdk import DAG
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    with DAG("on_event", schedule=optimove_event(event_type)) as dag:
+        pass
+    timetable: Any = DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
+    mapper = timetable.get_partition_mapper(name=optimove_asset(event_type).name)
+    collects = AIRFLOW_V_3_3_PLUS and event_type != 13
+    assert mapper.to_downstream("some/key") == ("collected" if collects else "some/key")
 
 
 def test_the_event_is_at_hand() -> None:

@@ -24,13 +24,17 @@ PATIENCE = 120.0
 DAGS = f"""
 from airflow.sdk import DAG
 
-from airflow_provider_optimove.assets.optimove import optimove_event
+from airflow.providers.standard.operators.empty import EmptyOperator
+
+from airflow_provider_optimove.assets.optimove import optimove_asset, optimove_event
 
 for event in ("campaign_executed", "campaign_triggered", "daily_process_completed"):
     with DAG(f"on_{{event}}", schedule=optimove_event(event, {CONN_ID!r}), is_paused_upon_creation=False):
         pass
 with DAG("paused", schedule=optimove_event("campaign_cancelled", {CONN_ID!r}), is_paused_upon_creation=True):
     pass
+with DAG("reader", schedule=None, is_paused_upon_creation=False):
+    EmptyOperator(task_id="read", inlets=[optimove_asset("campaign_on_hold", {CONN_ID!r})])
 """
 
 

@@ -243,11 +243,20 @@ ROWS = [
             *(delivery(CampaignID=value) for value in (True, "x", "1; drop table", -1, 1.5, [6577], {"a": 1}, 2**63)),
             *(delivery(ChannelID=value) for value in ("mail", [504])),
             *(delivery(TimeStamp=value) for value in (0, "today", "2026-02-30 00:00:00")),
-            delivery(customerID={"$ne": CUSTOMER}),
+            request(f"/optimove/events/{CONN_ID}/11", body=json.dumps({"customerID": {"$ne": CUSTOMER}}).encode()),
             delivery(campaignid=1),
         ],
     ),
-    Row("An event without the field that tells it from others", 400, [delivery(CampaignID=None)]),
+    Row(
+        "An event without a field that it must have",
+        400,
+        [
+            *(delivery(**{name: value}) for name in ("CampaignID", "ChannelID") for value in (None, "")),
+            request(f"/optimove/events/{CONN_ID}/3", body=b"{}"),
+            request(f"/optimove/events/{CONN_ID}/5", body=b'{"CampaignID": 6577}'),
+            request(f"/optimove/events/{CONN_ID}/11", body=b'{"customerID": ""}'),
+        ],
+    ),
     Row(
         "An `EventTypeID` that is not that of the URL", 400, [delivery(EventTypeID=value) for value in (4, "4", "x", 0)]
     ),

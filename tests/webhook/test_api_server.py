@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_provider_optimove.assets.events import asset_of
 from tests.webhook.conftest import skip_before_airflow_3_2
@@ -105,6 +108,15 @@ def test_no_event_came_of_them_and_no_log_has_a_secret(
     assert "Event campaign_executed of listener_test refused: CampaignID: expected a whole number" in log
     assert "short_secret: a listener_secret of less than 16 characters counts as none" in log
     assert "no connection not_there" in log
+    assert f"Optimove's event listener listens for the connections {', '.join(HEARD)}" in log
+    for warned in (
+        f"A request for connection {CONN_ID} was refused: it had not the secret",
+        "A request for connections that are not heard was refused: it had not the secret",
+        "A request with the secret was refused: its body has more than 65,536 bytes",
+        "A request with the secret was refused: its body was not whole within 10 s",
+    ):
+        assert log.count(f"{warned}; more of these are not logged for 60 s") == 1
+    assert "not_heard" not in log
     assert "no_secret has no listener_secret" in log
     for secret in (*SECRETS, CUSTOMER, "drop table"):
         assert secret not in log
@@ -133,8 +145,8 @@ def test_events_of_customers_are_collected(api_servers: list[ApiServer], asset_e
     told = [send(port, request(f"/optimove/events/{CONN_ID}/11", body=body)) for body in bodies]
     assert [text for _, text in told] == ["recorded", "recorded", "known already", "recorded"]
     assert [event["payload"]["customerID"] for event in asset_events.of(TRIGGERED)] == ["C1", "C2", "C3"]
-    assert {key for _, key in all_events()} == {"collected"}
-    assert runs_to_come() == {"on_campaign_triggered": 1}
+    assert {key for _, key in all_events()} == {event["key"] for event in asset_events.of(TRIGGERED)}
+    assert runs_to_come() == {"on_campaign_triggered": 1 if AIRFLOW_V_3_3_PLUS else 3}
     assert CUSTOMER not in api_servers[0].log.read_text()
 
 
@@ -147,11 +159,48 @@ def test_nobody_listens(api_servers: list[ApiServer]) -> None:
     )
 
 
-def test_a_paused_dag_gets_nothing(api_servers: list[ApiServer]) -> None:
-    told = send(api_servers[0].port, request(f"/optimove/events/{CONN_ID}/4", body=b'{"CampaignID": 1}'))
-    assert told == (200, "recorded")
-    assert len(all_events()) == 1
+def test_a_paused_dag_gets_what_is_sent_again(api_servers: list[ApiServer], asset_events: AssetEvents) -> None:
+    cancelled = request(f"/optimove/events/{CONN_ID}/4", body=b'{"CampaignID": 1}')
+    log = api_servers[0].log
+    assert send(api_servers[0].port, cancelled) == (200, "no DAG listens")
+    assert all_events() == []
     assert runs_to_come() == {}
+    assert "channel None of listener_test: no DAG listens, those that would are paused" in log.read_text()
+    with dag_model("paused") as dag:
+        dag(is_paused=False)
+        assert send(api_servers[0].port, cancelled) == (200, "recorded")
+        assert runs_to_come() == {"paused": 1}
+        dag(is_stale=True)
+        assert send(api_servers[0].port, cancelled) == (200, "no DAG listens")
+
+
+def test_a_task_that_reads_events_listens(api_servers: list[ApiServer], asset_events: AssetEvents) -> None:
+    body = b'{"CampaignID": 1, "ClearanceRequiredBy": "2026-11-20 09:00:00"}'
+    on_hold = request(f"/optimove/events/{CONN_ID}/5", body=body)
+    with dag_model("reader") as dag:
+        dag(is_paused=True)
+        assert send(api_servers[0].port, on_hold) == (200, "no DAG listens")
+        dag(is_paused=False)
+        assert send(api_servers[0].port, on_hold) == (200, "recorded")
+        assert send(api_servers[0].port, on_hold) == (200, "known already")
+    assert runs_to_come() == {}
+
+
+@contextmanager
+def dag_model(dag_id: str) -> Iterator[Callable[..., None]]:
+    """Changes what the database says of a DAG, and back."""
+    from airflow.models.dag import DagModel
+    from airflow.utils.session import create_session
+
+    def change(**fields: bool) -> None:
+        with create_session() as session:
+            session.query(DagModel).filter_by(dag_id=dag_id).update(fields)
+
+    with create_session() as session:
+        found = session.query(DagModel).filter_by(dag_id=dag_id).one()
+        before = {"is_paused": found.is_paused, "is_stale": found.is_stale}
+    yield change
+    change(**before)
 
 
 def test_nothing_in_a_body_chooses_the_asset(api_servers: list[ApiServer]) -> None:

@@ -70,7 +70,7 @@ def test_a_database_that_is_locked_for_too_long(
     app = EventListener([CONN_ID])
     with mounted(serving, app) as port:
         with locked(airflow_db):
-            assert send(port, request()) == (503, "not within 1 s")
+            assert send(port, request()) == (503, "not within 1 s, it may have been recorded")
         # Its thread, which had waited too long, writes nothing any more.
         app._threads.shutdown(wait=True)
     assert asset_events.of(EXECUTED) == []
@@ -98,6 +98,37 @@ def test_what_was_recorded_too_late_is_taken_back(asset_events: AssetEvents) -> 
     assert asset_events.of(EXECUTED) == []
 
 
+def test_a_commit_that_takes_too_long(
+    serving: Serving,
+    asset_events: AssetEvents,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from sqlalchemy import event
+    from sqlalchemy.orm import Session
+
+    answered = threading.Event()
+
+    def slow(_: Session) -> None:
+        answered.wait()
+
+    monkeypatch.setattr(listener, "LONGEST_RECORDING", 1.0)
+    app = EventListener([CONN_ID])
+    with mounted(serving, app) as port:
+        assert send(port, with_secret(SECRET))[0] == 400
+        event.listen(Session, "before_commit", slow)
+        try:
+            assert send(port, request()) == (503, "not within 1 s, it may have been recorded")
+        finally:
+            answered.set()
+            app._threads.shutdown(wait=True)
+            event.remove(Session, "before_commit", slow)
+    assert "channel 504 of listener_test: not within 1 s, it may have been recorded" in caplog.text
+    assert len(asset_events.of(EXECUTED)) == 1
+    with mounted(serving) as port:
+        assert send(port, request()) == (200, "known already")
+
+
 def test_an_asset_that_starts_no_dag(port: int, asset_events: AssetEvents) -> None:
     from airflow.models.asset import AssetModel
     from airflow.utils.session import create_session
@@ -107,7 +138,8 @@ def test_an_asset_that_starts_no_dag(port: int, asset_events: AssetEvents) -> No
         session.add(AssetModel(name=name, uri=uri))
     try:
         # A DAG that comes later shall get it when it is sent again.
-        assert send(port, request(f"/optimove/events/{CONN_ID}/42", body=b"{}")) == (200, "no DAG listens")
+        body = b'{"CampaignID": "many"}'
+        assert send(port, request(f"/optimove/events/{CONN_ID}/42", body=body)) == (200, "no DAG listens")
         assert asset_events.of(name) == []
     finally:
         with create_session() as session:
@@ -115,7 +147,11 @@ def test_an_asset_that_starts_no_dag(port: int, asset_events: AssetEvents) -> No
 
 
 def test_more_at_once_than_can_wait(
-    serving: Serving, airflow_db: Path, asset_events: AssetEvents, monkeypatch: pytest.MonkeyPatch
+    serving: Serving,
+    airflow_db: Path,
+    asset_events: AssetEvents,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(listener, "MOST_WAITING", 2)
     most = 2 + listener.THREADS
@@ -128,6 +164,7 @@ def test_more_at_once_than_can_wait(
                 time.sleep(0.01)
             # Refused at once, while the others wait for the database.
             assert [one.result() for one in told if one.done()] == [(503, "too many at once")] * (20 - most)
+        assert caplog.text.count("Events were refused: 2 wait for the database already") == 1
         answers = [one.result() for one in told]
         assert answers.count((200, "recorded")) == most == len(asset_events.of(EXECUTED))
         # There is room again.
@@ -159,7 +196,7 @@ def test_a_database_that_fails(
 
     with monkeypatch.context() as broken:
         broken.setattr(asset_manager, "register_asset_change", fail)
-        assert send(port, request()) == (503, "the database failed")
+        assert send(port, request()) == (503, "the database failed, it may have been recorded")
     assert "The database failed: RuntimeError" in caplog.text
     assert CUSTOMER not in caplog.text
     assert asset_events.of(EXECUTED) == []
@@ -191,7 +228,7 @@ def test_a_web_socket_is_refused(port: int, caplog: pytest.LogCaptureFixture) ->
     )
     upgraded = head._replace(pieces=[head.pieces[0].replace(b"Connection: close", b"Connection: Upgrade")])
     assert send(port, upgraded)[0] == 403
-    assert '"WebSocket /optimove/***" 403' in caplog.text
+    assert '"WebSocket /optimove/%2A%2A%2A" 403' in caplog.text
     assert SECRET not in caplog.text
 
 
@@ -264,14 +301,79 @@ def with_secret(secret: str) -> Any:
     return request(query=f"token={secret}", body=b"x")
 
 
-def test_guesses_cost_no_look_ups(port: int, look_ups: list[str]) -> None:
-    with ThreadPoolExecutor(8) as pool:
+def test_guesses_cost_no_look_ups(serving: Serving, look_ups: list[str]) -> None:
+    heard = [CONN_ID, "no_secret"]
+    with mounted(serving, EventListener(heard)) as port, ThreadPoolExecutor(8) as pool:
         guesses = [with_secret(f"guess-{number}") for number in range(50)]
         strangers = [request(f"/optimove/events/stranger-{number}/13") for number in range(50)]
         told = list(pool.map(lambda one: send(port, one), [*guesses, *strangers]))
     assert {status for status, _ in told} == {403}
-    # One for the connection, one for all who are strangers.
-    assert look_ups == [CONN_ID, CONN_ID]
+    # Whoever is named, all are read: nobody learns from the time which connections are heard.
+    assert look_ups == heard
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Once it is cleared, the backend hangs until it is set."""
+    goes_on = threading.Event()
+    goes_on.set()
+    look_up = heard_connection._connection
+
+    def slow(conn_id: str) -> Any:
+        goes_on.wait()
+        return look_up(conn_id)
+
+    monkeypatch.setattr(heard_connection, "_connection", slow)
+    monkeypatch.setattr(heard_connection, "READ_ANEW_AFTER", 0.0)
+    yield goes_on
+    goes_on.set()
+
+
+def test_a_guess_holds_up_nobody(port: int, hanging: threading.Event) -> None:
+    assert send(port, with_secret(SECRET))[0] == 400
+    with ThreadPoolExecutor(1) as pool:
+        hanging.clear()
+        guess = pool.submit(send, port, with_secret("guess"))
+        time.sleep(0.2)
+        assert send(port, with_secret(SECRET))[0] == 400
+        assert not guess.done()
+        hanging.set()
+        assert guess.result()[0] == 403
+
+
+def test_a_backend_that_hangs(
+    port: int, hanging: threading.Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(heard_connection, "LONGEST_READ", 0.2)
+    assert send(port, with_secret(SECRET))[0] == 400
+    monkeypatch.setattr(heard_connection, "KEPT", 0.0)
+    hanging.clear()
+    # What was read before counts, however long ago.
+    assert [send(port, with_secret(SECRET))[0] for _ in range(2)] == [400, 400]
+    assert send(port, with_secret("guess")) == (503, "cannot tell now")
+    assert send(port, request("/optimove/events/stranger/13")) == (503, "cannot tell now")
+    assert "were not read within 0.2 s" in caplog.text
+    hanging.set()
+    assert send(port, with_secret(SECRET))[0] == 400
+    assert send(port, with_secret("guess"))[0] == 403
+
+
+def test_refusals_are_logged_once_in_a_while(
+    port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lines() -> list[str]:
+        return sorted(line.getMessage().split(" was")[0] for line in caplog.records if "the secret" in line.message)
+
+    guesses = [with_secret("guess"), request("/optimove/events/stranger/13"), request("/optimove/events/other/13")]
+    for guess in guesses * 2:
+        send(port, guess)
+    one_of_each = ["A request for connection listener_test", "A request for connections that are not heard"]
+    assert lines() == one_of_each
+    assert "stranger" not in caplog.text.replace('"POST /optimove/***', "")
+    monkeypatch.setattr(listener, "WARN_AGAIN_AFTER", 0.0)
+    for guess in guesses:
+        send(port, guess)
+    assert lines() == sorted([*one_of_each * 2, one_of_each[1]])
 
 
 def test_a_secret_is_changed_without_a_gap(
@@ -339,6 +441,11 @@ def test_a_connection_that_cannot_be_read(
         # As Airflow does: a backend that has it is enough.
         broken.setattr(heard_connection, "ensure_secrets_loaded", lambda: [Vault(), *backends])
         assert send(port, request()) == (200, "recorded")
+        # What was read stays good while it cannot be read again.
+        broken.setattr(heard_connection, "ensure_secrets_loaded", lambda: [Vault()])
+        broken.setattr(heard_connection, "KEPT", 0.0)
+        assert send(port, with_secret("guess")) == (503, "cannot tell now")
+        assert send(port, request()) == (200, "known already")
     assert "Connection listener_test could not be read: ConnectionError" in caplog.text
     assert SECRET not in caplog.text
 
