@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
@@ -146,19 +148,22 @@ class _OptimoveEventTrigger(BaseEventTrigger):
     """Watches, and fires an event for everything new.
 
     :param optimove_conn_id: Airflow connection of type ``optimove``.
-    :param poll_interval: the most seconds from the end of one call to the start of the next.
-    :raises OptimoveInputError: this is Airflow 2, which has no asset watchers.
+    :param poll_interval: the most seconds, or timedelta, from the end of one call to the start of the next.
+    :raises OptimoveInputError: ``poll_interval`` is not above 0; or this is Airflow 2, which has no asset watchers.
     """
 
-    def __init__(self, optimove_conn_id: str = "optimove_default", poll_interval: float = 60.0) -> None:
+    def __init__(self, optimove_conn_id: str = "optimove_default", poll_interval: timedelta | float = 60.0) -> None:
         if not AIRFLOW_V_3_0_PLUS:
             raise OptimoveInputError(
                 f"{type(self).__name__} needs Airflow 3; on Airflow 2, schedule the DAG by time and begin it with a"
                 " deferrable OptimoveLastDataUpdateSensor"
             )
         super().__init__()  # type: ignore[no-untyped-call]
+        seconds = poll_interval.total_seconds() if isinstance(poll_interval, timedelta) else poll_interval
+        if not isinstance(seconds, int | float) or not 0 < seconds < inf:
+            raise OptimoveInputError(f"poll_interval: {poll_interval!r} is not a number of seconds above 0")
         self.optimove_conn_id = optimove_conn_id
-        self.poll_interval = poll_interval
+        self.poll_interval = float(seconds)
 
     @abstractmethod
     def _watcher(self, store: Any) -> Watcher[Any]: ...
@@ -190,9 +195,9 @@ class OptimoveLastDataUpdateEventTrigger(_OptimoveEventTrigger):
     quarter of an hour.
 
     :param optimove_conn_id: Airflow connection of type ``optimove``.
-    :param poll_interval: the most seconds from the end of one call to the start of the next; the calls are shared with
-        all that wait for data on the connection.
-    :raises OptimoveInputError: this is Airflow 2, which has no asset watchers.
+    :param poll_interval: the most seconds, or timedelta, from the end of one call to the start of the next; the calls
+        are shared with all that wait for data on the connection.
+    :raises OptimoveInputError: ``poll_interval`` is not above 0; or this is Airflow 2, which has no asset watchers.
     """
 
     def _watcher(self, store: Any) -> DataDates:
@@ -210,9 +215,9 @@ class OptimoveExecutedCampaignsEventTrigger(_OptimoveEventTrigger):
     :class:`OptimoveLastDataUpdateEventTrigger` holds here, too.
 
     :param optimove_conn_id: Airflow connection of type ``optimove``; the days are those of its ``timezone``, or of UTC.
-    :param poll_interval: the most seconds from the end of one look to the start of the next; a look is a call for each
-        of the days.
-    :raises OptimoveInputError: this is Airflow 2, which has no asset watchers.
+    :param poll_interval: the most seconds, or timedelta, from the end of one look to the start of the next; a look is a
+        call for each of the days.
+    :raises OptimoveInputError: ``poll_interval`` is not above 0; or this is Airflow 2, which has no asset watchers.
     """
 
     def _watcher(self, store: Any) -> ExecutedCampaigns:

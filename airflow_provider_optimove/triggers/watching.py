@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
+from weakref import WeakValueDictionary
 
 from airflow_provider_optimove.exceptions import OptimoveError
 from airflow_provider_optimove.sensors.target_date import as_zone
@@ -30,11 +31,9 @@ PAUSE_AFTER_AN_ERROR = 900.0
 PAUSE_WITHOUT_STATE = 60.0
 """Seconds until the next try where what was fired cannot be read."""
 
-WRITTEN_DOWN_AFTER = 3.0
-"""Seconds after which Airflow has written an event down: a triggerer does so about once a second."""
-
 EVENTS_APART = 5.0
-"""Seconds between the events of one watcher: of events that come in a burst, Airflow loses the last ones."""
+"""Seconds from an event of a watcher to its next: of events that come in a burst, Airflow loses the last ones. By then
+it has written the event down, too: a triggerer does so about once a second."""
 
 DAY = timedelta(days=1)
 
@@ -55,8 +54,6 @@ class Watcher(ABC, Generic[K]):
     """How what was fired is kept."""
     name: ClassVar[str]
     """What that is called in the state of an asset, with the connection's id behind it."""
-    event_interval: ClassVar[float] = WRITTEN_DOWN_AFTER
-    """Seconds from an event to the next."""
 
     def __init__(self, optimove_conn_id: str, interval: float, store: Any) -> None:
         self.optimove_conn_id = optimove_conn_id
@@ -76,20 +73,27 @@ class Watcher(ABC, Generic[K]):
         while True:
             pause = self.interval
             try:
-                known, news = await self._news()
-                for payload in news:
-                    # Another triggerer may have taken this one for dead, and have fired it meanwhile.
+                seen = await self._memory.recall()
+                if seen.known is not None and seen.firing is not None:
+                    known, news = seen.known, [seen.firing]
+                else:
+                    known, news = await self._look(seen.known)
+                async with self._memory.turn():
+                    # Others may have begun meanwhile, or have taken this one for dead, and have fired the same.
                     state = await self._memory.recall()
-                    before = known if state.known is None else state.known
-                    if before.holds(payload):
+                    if seen.known is None and state.known is not None:
                         continue
-                    await self._memory.keep(State(before, payload))
-                    yield payload | {"repeated": True} if payload == state.firing else payload
-                    await asyncio.sleep(self.event_interval)
-                    # The answer comes from the process that writes events down, after what it was sent before.
-                    await self._memory.recall()
-                    await self._memory.keep(State(before.after(payload)))
-                await self._memory.keep(State(known))
+                    for payload in news:
+                        before = state.known or known
+                        if before.holds(payload):
+                            continue
+                        await self._memory.keep(State(before, payload))
+                        yield payload | {"repeated": True} if payload == state.firing else payload
+                        await asyncio.sleep(EVENTS_APART)
+                        # The answer comes from the process that writes events down, after what it was sent before.
+                        state = await self._memory.recall()
+                        await self._memory.keep(State(before.after(payload)))
+                    await self._memory.keep(State(known))
             except StateUnknownError as error:
                 pause = PAUSE_WITHOUT_STATE
                 log.error("%s; the next try is in %d seconds", error, pause)
@@ -98,12 +102,6 @@ class Watcher(ABC, Generic[K]):
                 expected = isinstance(error, OptimoveError)
                 log.error("%s; the next look is in %d seconds", error, pause, exc_info=not expected)
             await asyncio.sleep(pause)
-
-    async def _news(self) -> tuple[K, list[Payload]]:
-        state = await self._memory.recall()
-        if state.known is not None and state.firing is not None:
-            return state.known, [state.firing]
-        return await self._look(state.known)
 
     @property
     def pause_after_an_error(self) -> float:
@@ -134,7 +132,6 @@ class ExecutedCampaigns(Watcher[KnownCampaigns]):
 
     kind = KnownCampaigns
     name = "optimove_executed_campaigns"
-    event_interval = EVENTS_APART
 
     def __init__(self, optimove_conn_id: str, interval: float, store: Any) -> None:
         super().__init__(optimove_conn_id, interval, store)
@@ -190,6 +187,11 @@ class Memory(Generic[K]):
             by_name, by_uri = (vars(store).get(name, {}) for name in ("_by_name", "_by_uri"))
             self._assets = [*by_name.values(), *by_uri.values()] or [store]
 
+    def turn(self) -> asyncio.Lock:
+        """Held by one of the watchers of these assets in this event loop while it fires."""
+        key = (asyncio.get_running_loop(), self._key, frozenset(self._assets or [self]))
+        return _locks.setdefault(key, asyncio.Lock())
+
     async def recall(self) -> State[K]:
         """What was fired, by whomever.
 
@@ -226,3 +228,6 @@ class Memory(Generic[K]):
                 await asset.aset(self._key, written)
             except Exception as error:
                 log.warning("What was fired is not kept over a restart: %s: %s", asset, error)
+
+
+_locks: WeakValueDictionary[tuple[object, ...], asyncio.Lock] = WeakValueDictionary()

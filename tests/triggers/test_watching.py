@@ -29,7 +29,7 @@ from airflow_provider_optimove.triggers.optimove import (
     OptimoveLastDataUpdateEventTrigger,
     OptimoveLastDataUpdateTrigger,
 )
-from airflow_provider_optimove.triggers.watching import DataDates, ExecutedCampaigns, Watcher
+from airflow_provider_optimove.triggers.watching import DataDates
 
 BOTH = [OptimoveLastDataUpdateEventTrigger, OptimoveExecutedCampaignsEventTrigger]
 CONN = "optimove_watched"
@@ -98,8 +98,7 @@ def store() -> Store:
 
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[OptimoveSandbox]:
-    monkeypatch.setattr(Watcher, "event_interval", INTERVAL)
-    monkeypatch.setattr(ExecutedCampaigns, "event_interval", INTERVAL)
+    monkeypatch.setattr(watching, "EVENTS_APART", INTERVAL)
     monkeypatch.setattr(watching, "PAUSE_AFTER_AN_ERROR", INTERVAL)
     monkeypatch.setattr(watching, "PAUSE_WITHOUT_STATE", INTERVAL)
     with OptimoveSandbox(last_data_update=BEFORE, today=NOON.date()) as sandbox:
@@ -214,6 +213,22 @@ def test_a_triggerer_can_build_it_again_from_json(kind: Any) -> None:
 
 @needs_watchers
 @pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("interval", [0, -1, "60", None, float("nan"), float("inf"), timedelta(0)], ids=str)
+def test_an_interval_that_is_none_is_told_when_the_dag_is_parsed(kind: Any, interval: Any) -> None:
+    with pytest.raises(OptimoveInputError, match=r"^poll_interval: .* is not a number of seconds above 0$"):
+        kind(poll_interval=interval)
+
+
+@needs_watchers
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("interval", [90, 90.0, timedelta(seconds=90)], ids=str)
+def test_an_interval_is_what_it_is_for_sensors(kind: Any, interval: Any) -> None:
+    # As text: equal triggers are one in Airflow, which compares what is written.
+    assert json.dumps(kind(poll_interval=interval).serialize()[1]["poll_interval"]) == "90.0"
+
+
+@needs_watchers
+@pytest.mark.parametrize("kind", BOTH)
 def test_it_watches_an_asset(kind: Any) -> None:
     sdk = importlib.import_module("airflow.sdk")
     watcher = sdk.AssetWatcher(name="w", trigger=kind())
@@ -237,14 +252,15 @@ def test_facts_of_the_waiting_page() -> None:
     page = (Path(__file__).parents[2] / "docs" / "waiting.md").read_text()
     for fact in (
         f"`{DataDates.name}/<connection id>`",
-        "in the three seconds after an event",
+        "in the five seconds after an event",
         "Events are five seconds apart",
         "an error every quarter of an hour",
+        "an error every minute",
         "noticed within a quarter of an hour",
         "up to a week",
     ):
         assert fact in page
-    assert (DataDates.event_interval, ExecutedCampaigns.event_interval, known.KEPT_DAYS) == (3, 5, 7)
+    assert (watching.EVENTS_APART, watching.PAUSE_WITHOUT_STATE, known.KEPT_DAYS) == (5, 60, 7)
     assert watching.PAUSE_AFTER_AN_ERROR == shared_poll.CONNECTION_IS_GOOD_FOR == 900
 
 
@@ -343,10 +359,10 @@ class TestDataDates:
         sandbox.last_data_update = DAY
 
         async def scenario() -> None:
-            monkeypatch.setattr(Watcher, "event_interval", 60)
+            monkeypatch.setattr(watching, "EVENTS_APART", 60)
             async with fired_by(data_watcher(store.of("data"))) as payloads:
                 await until(lambda: payloads)
-            monkeypatch.setattr(Watcher, "event_interval", INTERVAL)
+            monkeypatch.setattr(watching, "EVENTS_APART", INTERVAL)
             async with fired_by(data_watcher(store.of("data"))) as payloads:
                 await more_calls(sandbox)
             assert payloads == [{"date": "2024-11-20", "repeated": True}]
@@ -417,6 +433,43 @@ class TestDataDates:
 
         run(scenario())
         assert store.values == {name: {DATE_KEY: {"fired": "2024-11-21"}} for name in "abc"}
+
+    def test_two_watchers_of_an_asset_fire_each_date_once(self, sandbox: OptimoveSandbox, store: Store) -> None:
+        async def scenario() -> None:
+            one, other = (data_watcher(store.of("data"), interval) for interval in (INTERVAL, INTERVAL * 1.5))
+            async with fired_by(one) as first, fired_by(other) as second:
+                await more_calls(sandbox, 6)
+                for day in (DAY, NEXT, LATER):
+                    sandbox.last_data_update = day
+                    await until(
+                        lambda: store.values["data"][DATE_KEY] == {"fired": sandbox.last_data_update.isoformat()}
+                    )
+                    await more_calls(sandbox, 6)
+                fired = sorted(first + second, key=lambda payload: payload["date"])
+                assert fired == [{"date": f"2024-11-{day}"} for day in (20, 21, 24)]
+
+        run(scenario())
+        assert not watching._locks
+
+    def test_what_another_one_has_begun_with_is_not_known_already(
+        self, sandbox: OptimoveSandbox, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        look = DataDates._look
+
+        async def slow(self: Any, known_dates: Any) -> Any:
+            found = await look(self, known_dates)
+            if known_dates is None:
+                store.values["data"] = {DATE_KEY: {"fired": "2024-11-18"}}
+            return found
+
+        monkeypatch.setattr(DataDates, "_look", slow)
+
+        async def scenario() -> None:
+            async with fired_by(data_watcher(store.of("data"))) as payloads:
+                await until(lambda: payloads)
+                assert payloads == [{"date": "2024-11-19"}]
+
+        run(scenario())
 
     def test_where_the_store_goes_away_it_goes_on_in_memory(
         self, sandbox: OptimoveSandbox, store: Store, log: list[tuple[int, str]]
