@@ -83,13 +83,15 @@ def deliver(airflow: LiveAirflow, event_type: int, payload: dict[str, Any]) -> s
     return until(f"a 200 for {payload}", sent)
 
 
-def at_a_rate(payloads: Iterator[dict[str, Any]], send: Callable[[dict[str, Any]], str]) -> list[str]:
+def at_a_rate(
+    payloads: Iterator[dict[str, Any]], send: Callable[[dict[str, Any]], str], a_second: int = A_SECOND
+) -> list[str]:
     """Send each at its time, whether or not those before it were taken; what was answered."""
     with ThreadPoolExecutor(16) as pool:
         sent = []
         began = time.monotonic()
         for number, payload in enumerate(payloads):
-            time.sleep(max(0.0, began + number / A_SECOND - time.monotonic()))
+            time.sleep(max(0.0, began + number / a_second - time.monotonic()))
             sent.append(pool.submit(send, payload))
         return [one.result() for one in sent]
 
@@ -169,12 +171,20 @@ def test_one_run_an_event(airflow_with_dags: LiveAirflow, capsys: pytest.Capture
 
 def test_events_of_customers_are_collected(airflow_with_dags: LiveAirflow, capsys: pytest.CaptureFixture[str]) -> None:
     airflow = airflow_with_dags
-    customers = ({"customerID": f"C{number}", "actionID": 3} for number in range(100))
-    told = at_a_rate(customers, lambda payload: deliver(airflow, 11, payload))
-    assert told == ["recorded"] * 100
-    until("every event in a run", lambda: events_in_runs(airflow, "campaign_triggered") == {1: 100})
-    runs = runs_of(airflow, "on_campaign_triggered")
-    assert 0 < len(runs) < 100
-    assert {key for _, key in runs} == {"collected"}
-    with capsys.disabled():
-        print(f"\n  100 events of customers in {len(runs)} runs")
+    runs_before = taken = 0
+    # Of a trickle, nearly each has a run of its own.
+    for a_second, events, most_runs in ((A_SECOND, 100, 25), (1, 8, 8)):
+        customers = ({"customerID": f"C{number}", "at": a_second} for number in range(events))
+        told = at_a_rate(customers, lambda payload: deliver(airflow, 11, payload), a_second)
+        assert told == ["recorded"] * events
+        taken += events
+        until(
+            "every event in a run",
+            lambda in_runs=Counter({1: taken}): events_in_runs(airflow, "campaign_triggered") == in_runs,
+        )
+        runs = runs_of(airflow, "on_campaign_triggered")
+        assert {key for _, key in runs} == {"collected"}
+        assert 0 < len(runs) - runs_before <= most_runs
+        with capsys.disabled():
+            print(f"\n  {events} events of customers, {a_second} a second, in {len(runs) - runs_before} runs")
+        runs_before = len(runs)
