@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import datetime
+import fcntl
 import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -39,6 +42,7 @@ def main() -> int:
         HOME,
         EXAMPLE_DAGS,
         AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION="False",
+        AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL="30",
         AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"{address}/execution/",
         # One process a task that runs at the same time is forked at the start.
         AIRFLOW__CORE__PARALLELISM="2",
@@ -53,9 +57,15 @@ def main() -> int:
         AIRFLOW__WEBSERVER__WEB_SERVER_PORT=str(arguments.port),
         AIRFLOW__WEBSERVER__BASE_URL=address,
         AIRFLOW__WEBSERVER__WORKERS="1",
-        AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=str(arguments.port + 1),
-        AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=str(arguments.port + 2),
+        AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=str(free_port()),
+        AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=str(free_port()),
     )
+    if in_use(arguments.port):
+        sys.exit(f"port {arguments.port} is in use; choose another: make airflow AIRFLOW_PORT={arguments.port + 10}")
+    try:
+        fcntl.flock(os.open(HOME, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"an Airflow that was started like this is running already; its files are those of {HOME}")
     if LISTENS:
         settings["AIRFLOW__OPTIMOVE__LISTENER_CONNECTIONS"] = "optimove_default"
     with LOG.open("w") as log, OptimoveSandbox(port=arguments.sandbox_port) as sandbox:
@@ -73,14 +83,25 @@ def main() -> int:
                 wait_until_healthy(process, address)
                 print(f"\n    {address}\n")
                 if LISTENS:
-                    fire = f"{shlex.quote(sys.executable)} -m airflow_provider_optimove.sandbox fire"
-                    print("Events of the local Optimove; each starts a DAG once, with another --campaign again.")
-                    for number, started in (13, "optimove_on_campaign"), (5, "optimove_conditional_promotions"):
-                        print(f"{started}:\n\n    {fire} {number} --port {sandbox.port}\n")
+                    command = f"{shlex.quote(sys.executable)} -m airflow_provider_optimove.sandbox"
+                    tomorrow = sandbox.last_data_update + datetime.timedelta(days=1)
+                    print(
+                        "What the local Optimove can be told; an event starts a DAG once, then with another --campaign."
+                    )
+                    for started, what in {
+                        "optimove_on_campaign": "fire 13",
+                        "optimove_conditional_promotions": "fire 5",
+                        "optimove_on_data_update": f"data {tomorrow}",
+                    }.items():
+                        print(f"{started}:\n\n    {command} {what} --port {sandbox.port}\n")
                 else:
                     password = (HOME / "standalone_admin_password.txt").read_text()
                     print(f"    user admin, password {password}\n")
-                print(f"The DAGs are those of {EXAMPLE_DAGS}; Airflow's log is {LOG}. Ctrl-C ends it.", flush=True)
+                print(
+                    f"The DAGs are those of {EXAMPLE_DAGS}; one of yours, put there, is found within a minute.\n"
+                    f"Airflow's log is {LOG}. Ctrl-C ends it.",
+                    flush=True,
+                )
                 return process.wait()
             except KeyboardInterrupt:
                 print("\nEnding", flush=True)
@@ -90,6 +111,22 @@ def main() -> int:
                 return 1
             finally:
                 end(process)
+
+
+def in_use(port: int) -> bool:
+    with socket.socket() as server:
+        # As a server does: connections that are just ending are no obstacle.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -108,6 +145,7 @@ def prepare(settings: dict[str, str], sandbox: OptimoveSandbox, log: IO[str]) ->
     """Migrate the database, put the connection into it, where its form can be looked at, and have events sent here."""
     connections = HOME / "connections.json"
     connection = {**json.loads(sandbox.connection), "extra": {"listener_secret": LISTENER_SECRET}}
+    connections.touch(mode=0o600)
     connections.write_text(json.dumps({"optimove_default": connection}))
     steps = {
         "Airflow's database": ["db", "migrate"],

@@ -1,6 +1,7 @@
 """``python -m airflow_provider_optimove.sandbox``: serve an Optimove on localhost until Ctrl-C.
 
-With ``fire`` and the number of an event: have the one that is running post an event to its listeners.
+With ``fire`` and the number of an event: have the one that is running post an event to its listeners. With ``data``
+and a date: let it have the data of that day.
 """
 
 from __future__ import annotations
@@ -13,11 +14,20 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
+from typing import Any
 
 from airflow_provider_optimove.sandbox.limits import RateLimit
-from airflow_provider_optimove.sandbox.server import DEFAULT_KEY, DEFAULT_USER, FIRE_PATH, HOST, OptimoveSandbox
+from airflow_provider_optimove.sandbox.server import (
+    DATA_PATH,
+    DEFAULT_KEY,
+    DEFAULT_USER,
+    FIRE_PATH,
+    HOST,
+    OptimoveSandbox,
+)
 
 PROGRAM = "python -m airflow_provider_optimove.sandbox"
 DEFAULT_PORT = 8099
@@ -88,8 +98,7 @@ def fire(arguments: list[str]) -> int:
     parser.add_argument("--campaign", type=int, help="the campaign (default: the newest one that the event fits)")
     parser.add_argument("--channel", type=int, help="the channel (default: one of the campaign's)")
     parser.add_argument("--times", type=int, default=1, help="how often each listener gets it (default: 1)")
-    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="the sandbox's (default: %(default)s)")
-    parser.add_argument("--api-key", default=DEFAULT_KEY, help="the key it accepts (default: %(default)s)")
+    _add_where(parser)
     options = parser.parse_args(arguments)
     event = {
         "event_type": options.event_type,
@@ -97,18 +106,7 @@ def fire(arguments: list[str]) -> int:
         "channel_id": options.channel,
         "times": options.times,
     }
-    connection = HTTPConnection(HOST, options.port)
-    try:
-        connection.request("POST", FIRE_PATH, json.dumps(event), {"X-API-KEY": options.api_key})
-        response = connection.getresponse()
-        text = response.read().decode()
-    except (OSError, HTTPException) as error:
-        raise SystemExit(f"no sandbox on port {options.port} ({error}); name its port with --port") from None
-    finally:
-        connection.close()
-    if response.status != HTTPStatus.OK:
-        raise SystemExit(text)
-    deliveries = json.loads(text)
+    deliveries = _tell(FIRE_PATH, event, options)
     if not deliveries:
         print(f"no listener is registered for event {options.event_type}")
     for delivery in deliveries:
@@ -117,14 +115,51 @@ def fire(arguments: list[str]) -> int:
     return 0 if deliveries and all(delivery["status"] == HTTPStatus.OK for delivery in deliveries) else 1
 
 
+def data(arguments: list[str]) -> int:
+    """Let a running sandbox have the data of a day.
+
+    :returns: 0.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"{PROGRAM} data", description="Let the sandbox that is running have the data of a day."
+    )
+    parser.add_argument("date", type=_date, metavar="YYYY-MM-DD", help="date of the newest data")
+    _add_where(parser)
+    options = parser.parse_args(arguments)
+    _tell(DATA_PATH, {"date": options.date.isoformat()}, options)
+    return 0
+
+
+def _add_where(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="the sandbox's (default: %(default)s)")
+    parser.add_argument("--api-key", default=DEFAULT_KEY, help="the key it accepts (default: %(default)s)")
+
+
+def _tell(path: str, what: Mapping[str, Any], options: argparse.Namespace) -> Any:
+    """What the sandbox that is running answers."""
+    connection = HTTPConnection(HOST, options.port)
+    try:
+        connection.request("POST", path, json.dumps(what), {"X-API-KEY": options.api_key})
+        response = connection.getresponse()
+        text = response.read().decode()
+    except (OSError, HTTPException) as error:
+        raise SystemExit(f"no sandbox on port {options.port} ({error}); name its port with --port") from None
+    finally:
+        connection.close()
+    if response.status != HTTPStatus.OK:
+        raise SystemExit(text)
+    return json.loads(text)
+
+
 def main(arguments: list[str]) -> int:
-    """Serve until Ctrl-C or SIGTERM; with ``fire`` see :func:`fire`.
+    """Serve until Ctrl-C or SIGTERM; with ``fire`` see :func:`fire`, with ``data`` see :func:`data`.
 
     :param arguments: those of the command line, without the program's name.
     :returns: the exit code.
     """
-    if arguments[:1] == ["fire"]:
-        return fire(arguments[1:])
+    for command in (fire, data):
+        if arguments[:1] == [command.__name__]:
+            return command(arguments[1:])
     options = _arguments(arguments)
     sandbox = OptimoveSandbox(
         port=options.port,

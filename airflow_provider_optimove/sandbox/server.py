@@ -35,6 +35,7 @@ JSON = "application/json; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"
 IDLE_CONNECTION_TIMEOUT = 120.0
 FIRE_PATH = "/sandbox/fire"
+DATA_PATH = "/sandbox/data"
 """What the command line posts to, so that a running sandbox fires an event: the arguments of ``fire_event`` as JSON."""
 
 UNDOCUMENTED_PAGING = ("GetMicrosegmentChangers", "GetCustomersByValueSegment", "GetValueSegmentChangers")
@@ -286,8 +287,8 @@ class OptimoveSandbox(Account):
     # One call
 
     def _handle(self, verb: str, path: str, headers: Message, body: bytes) -> Reply:
-        if path == FIRE_PATH:
-            return self._fire(headers, body)
+        if path in (FIRE_PATH, DATA_PATH):
+            return self._obey(path, headers, body)
         arrived = self.clock()
         to = target(path)
         name = to.name if to else path.partition("?")[0]
@@ -309,15 +310,20 @@ class OptimoveSandbox(Account):
         log.debug("%s %s -> %s", verb, name, "dropped" if reply.dropped else reply.status)
         return reply
 
-    def _fire(self, headers: Message, body: bytes) -> Reply:
+    def _obey(self, path: str, headers: Message, body: bytes) -> Reply:
+        done: list[Any] = []
         try:
             self._authenticate(headers)
-            deliveries = self.fire_event(**json.loads(body))
+            said = json.loads(body)
+            if path == FIRE_PATH:
+                done = [asdict(delivery) for delivery in self.fire_event(**said)]
+            else:
+                self.last_data_update = datetime.date.fromisoformat(said["date"])
         except Refused as refused:
             return self._refusal(refused)
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             return self._refusal(Refused(str(error)))
-        return Reply(body=encode([asdict(delivery) for delivery in deliveries]))
+        return Reply(body=encode(done))
 
     def _too_many(self) -> Reply:
         message = "The rate limit is exceeded; try again later."

@@ -366,6 +366,16 @@ def test_the_command(sandbox: OptimoveSandbox, hearing: Hearing) -> None:
     assert (ran.returncode, ran.stdout) == (1, "no listener is registered for event 13\n")
 
 
+def test_the_command_that_moves_the_data_date(sandbox: OptimoveSandbox) -> None:
+    program = [sys.executable, "-m", "airflow_provider_optimove.sandbox", "data", "--port", str(sandbox.port)]
+    ran = subprocess.run([*program, "2024-11-20"], capture_output=True, text=True, check=False, timeout=60)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    assert sandbox.last_data_update == datetime.date(2024, 11, 20)
+    ran = subprocess.run([*program, "20 November"], capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode != 0
+    assert "expected YYYY-MM-DD" in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
