@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 K = TypeVar("K", bound="Known")
 Payload = dict[str, Any]
@@ -15,36 +14,31 @@ KEPT_DAYS = 7
 """Days before the newest one whose campaigns are remembered, and are caught up with when nobody watched."""
 
 
-class Known(ABC):
+class Known(Protocol):
     """What was fired, or was there before a watcher began. It only grows."""
 
     @classmethod
-    @abstractmethod
     def read(cls, kept: Any) -> Self:
         """The same from what :meth:`written` gave.
 
         :raises ValueError: it is something else; also a KeyError, a TypeError or an AttributeError.
         """
 
-    @abstractmethod
     def written(self) -> Any:
         """Plain JSON."""
 
-    @abstractmethod
     def joined(self, other: Self) -> Self:
         """What either of them knows."""
 
-    @abstractmethod
     def holds(self, payload: Payload) -> bool:
         """Whether an event is no news."""
 
-    @abstractmethod
     def after(self, payload: Payload) -> Self:
         """The same when that event was fired, too."""
 
 
 @dataclass(frozen=True)
-class KnownDate(Known):
+class KnownDate:
     """All data dates up to one of them."""
 
     newest: date
@@ -72,7 +66,7 @@ class KnownDate(Known):
 
 
 @dataclass(frozen=True)
-class KnownCampaigns(Known):
+class KnownCampaigns:
     """Campaigns by the day that they were found under, of the last days; a day without any was looked at, too."""
 
     by_day: Mapping[date, frozenset[int]] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 from weakref import WeakValueDictionary
@@ -36,6 +36,8 @@ EVENTS_APART = 5.0
 it has written the event down, too: a triggerer does so about once a second."""
 
 DAY = timedelta(days=1)
+FIRST_ZONE = timezone(timedelta(hours=14))
+"""Where days begin first."""
 
 
 class StateUnknownError(Exception):
@@ -121,6 +123,8 @@ class DataDates(Watcher[KnownDate]):
     async def _look(self, known: KnownDate | None) -> tuple[KnownDate, list[Payload]]:
         done = await self._end_of(DataDateWait(date.min if known is None else known.newest + DAY))
         found = KnownDate.read(done.value)
+        if found.newest > datetime.now(FIRST_ZONE).date():
+            log.warning("The newest data is of %s, a day to come: no earlier date is fired after it", found.newest)
         if known is None:
             log.info("The newest data is of %s; later dates are fired", found.newest)
             return found, []
@@ -183,9 +187,12 @@ class Memory(Generic[K]):
         self._state: State[K] = State()
         self._assets: list[Any] = []
         if store is not None:
-            # Airflow's own way to the state of each asset needs the assets, which it does not tell.
-            by_name, by_uri = (vars(store).get(name, {}) for name in ("_by_name", "_by_uri"))
-            self._assets = [*by_name.values(), *by_uri.values()] or [store]
+            try:
+                # Airflow's own way to the state of each asset needs the assets, which it does not tell.
+                self._assets = [*store._by_name.values(), *store._by_uri.values()]
+            except AttributeError:
+                log.warning("This Airflow keeps the states of assets in another way: only one asset can be watched")
+                self._assets = [store]
 
     def turn(self) -> asyncio.Lock:
         """Held by one of the watchers of these assets in this event loop while it fires."""

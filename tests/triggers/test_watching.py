@@ -256,7 +256,7 @@ def test_facts_of_the_waiting_page() -> None:
         "Events are five seconds apart",
         "an error every quarter of an hour",
         "an error every minute",
-        "noticed within a quarter of an hour",
+        "a changed connection within a quarter of an hour",
         "up to a week",
     ):
         assert fact in page
@@ -383,6 +383,51 @@ class TestDataDates:
                 assert payloads == [{"date": "2024-11-21"}]
 
         run(scenario())
+
+    @pytest.mark.parametrize(("day", "warnings"), [(DAY, 0), (NEXT, 0), (LATER, 1)], ids=str)
+    def test_a_day_to_come_is_fired_with_a_warning(
+        self,
+        sandbox: OptimoveSandbox,
+        store: Store,
+        clock: Callable[[datetime], None],
+        log: list[tuple[int, str]],
+        day: date,
+        warnings: int,
+    ) -> None:
+        store.values["data"] = {DATE_KEY: {"fired": "2024-11-19"}}
+        sandbox.last_data_update = day
+
+        async def scenario() -> None:
+            async with fired_by(data_watcher(store.of("data"))) as payloads:
+                await until(lambda: payloads)
+                assert payloads == [{"date": day.isoformat()}]
+
+        run(scenario())
+        text = "The newest data is of 2024-11-24, a day to come: no earlier date is fired after it"
+        assert [text for level, text in log if level == logging.WARNING] == [text] * warnings
+
+    def test_a_store_of_another_airflow_serves_one_asset(
+        self, sandbox: OptimoveSandbox, store: Store, log: list[tuple[int, str]]
+    ) -> None:
+        class Another:
+            async def aget(self, key: str) -> Any:
+                return await store.get("data", key)
+
+            async def aset(self, key: str, value: Any) -> None:
+                await store.set("data", key, value)
+
+        store.values["data"] = {DATE_KEY: {"fired": "2024-11-18"}}
+
+        async def scenario() -> None:
+            async with fired_by(data_watcher(Another())) as payloads:
+                await more_calls(sandbox)
+                assert payloads == [{"date": "2024-11-19"}]
+
+        run(scenario())
+        assert store.values["data"][DATE_KEY] == {"fired": "2024-11-19"}
+        assert [text for level, text in log if level == logging.WARNING] == [
+            "This Airflow keeps the states of assets in another way: only one asset can be watched"
+        ]
 
     def test_before_airflow_3_3_what_is_there_at_the_start_is_known(self, sandbox: OptimoveSandbox) -> None:
         async def scenario() -> None:
