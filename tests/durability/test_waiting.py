@@ -9,9 +9,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from airflow_provider_optimove.sandbox import OptimoveSandbox
-from tests.durability.conftest import until
+from tests.durability.conftest import PATIENCE, until
 
 if TYPE_CHECKING:
     from tests.durability.conftest import LiveAirflow
@@ -85,6 +86,20 @@ class Watched:
         )
         return json.loads(kept[0][0]) if kept else None
 
+    def keep(self, state: Any) -> None:
+        """Set what the watcher keeps, as somebody may do through Airflow's API."""
+        ((asset, key),) = self._airflow.query(
+            "select asset.id, key from asset_state_store join asset on asset.id = asset_id where name = :name",
+            self._name,
+        )
+        token = requests.get(f"{self._airflow.url}/auth/token", timeout=PATIENCE).json()["access_token"]
+        requests.put(
+            f"{self._airflow.url}/api/v2/assets/{asset}/state-store/{key}",
+            headers={"Authorization": f"Bearer {token}"},
+            json={"value": state},
+            timeout=PATIENCE,
+        ).raise_for_status()
+
     @property
     def events(self) -> list[Any]:
         """The payloads of the asset's events."""
@@ -137,13 +152,15 @@ def test_a_hundred_sensors_share_their_calls_and_hold_no_worker(
     assert in_state("deferred") == SENSORS
     record_property("calls while all wait", len(sandbox.calls) - while_all_wait)
 
+    before = len(sandbox.calls)
     sandbox.last_data_update = "2024-11-20"
     arrived = time.monotonic()
-    before = len(sandbox.calls)
     until("no deferred sensor", lambda: in_state("deferred") == 0)
     record_property("seconds from the date to the last trigger", round(time.monotonic() - arrived, 1))
-    # The first call that finds the date ends all; the clock is that of the sandbox.
-    (ending,) = sandbox.calls[before:]
+    # The first call that finds the date ends all; one may have been under way when it came. The clock is the sandbox's.
+    *under_way, ending = sandbox.calls[before:]
+    assert len(under_way) <= 1
+    assert all(call.time < arrived for call in under_way)
     record_property("seconds from the date to the call", round(ending.time - arrived, 1))
     times = [call.time for call in sandbox.calls]
     record_property("calls in all", len(times))
@@ -196,15 +213,24 @@ def test_a_dag_runs_once_for_each_date_over_restarts(
     looks(sandbox, 2)
     assert watched.runs(2) == [[{"date": "2024-11-20"}], [{"date": "2024-11-21"}]]
 
-    # It dies when Airflow has the event, and before it knows that.
+    # It dies when Airflow has the event, and before it knows that; a slow machine may kill it later.
     sandbox.last_data_update = "2024-11-22"
     until("the event", lambda: len(watched.events) == 3)
-    assert watched.state == {"fired": "2024-11-21", "firing": {"date": "2024-11-22"}}
     airflow.kill("triggerer")
+    watched.keep({"fired": "2024-11-21", "firing": {"date": "2024-11-22"}})
     airflow.start_component("triggerer")
     until("the event once more", lambda: watched.state == {"fired": "2024-11-22"})
     looks(sandbox, 2)
     assert watched.events[2:] == [{"date": "2024-11-22"}, {"date": "2024-11-22", "repeated": True}]
+
+    # Set back by hand; whoever watches already goes on with what it knows.
+    watched.keep({"fired": "2024-11-20"})
+    looks(sandbox, 2)
+    assert len(watched.events) == 4
+    airflow.kill("triggerer")
+    airflow.start_component("triggerer")
+    until("what was set back", lambda: watched.state == {"fired": "2024-11-22"})
+    assert watched.events[4:] == [{"date": "2024-11-22"}]
 
 
 def test_each_executed_campaign_is_in_one_run(
