@@ -562,10 +562,12 @@ def test_a_connection_is_read_once_by_all_whose_key_is_refused(
     account.campaign = {"Status": "Not Run", "Error": None}
 
     async def scenario() -> None:
+        release = account.release = threading.Event()
         tasks = [start(campaign_wait(number)) for number in range(4)]
-        await until(lambda: len(account.calls) >= 4)
+        await until(lambda: len(account.calls) == 4)
         define(monkeypatch, "A", key="new")
         account.right_key, account.campaign = "new", {"Status": "Successful", "Error": None}
+        release.set()
         await asyncio.gather(*tasks)
 
     run(scenario())
