@@ -616,7 +616,7 @@ class TestDataDates:
                 await until(lambda: payloads)
 
         run(scenario())
-        assert [level for level, _ in log].count(logging.WARNING) == 3
+        assert logging.WARNING in [level for level, _ in log]
         assert logging.ERROR not in [level for level, _ in log]
 
     @pytest.mark.parametrize("wrong", [{"password": "revoked"}, {"host": ""}, {"extra": {"timezone": "Mars"}}], ids=str)
