@@ -113,10 +113,11 @@ def test_what_is_known_on_a_worker_only_begins_there() -> None:
         def number() -> int:
             return 221
 
-        returned = day()
+        returned: Any = day()
+        campaign: Any = number()
         sensors = [
             OptimoveLastDataUpdateSensor(task_id="date", target_date=returned, **STARTING),
-            OptimoveCampaignSensor(task_id="campaign", campaign_id=number(), **STARTING),
+            OptimoveCampaignSensor(task_id="campaign", campaign_id=campaign, **STARTING),
             OptimoveCampaignSensor(task_id="state", campaign_id=1, allowed_states=[returned], **STARTING),
         ]
     assert [sensor.upstream_task_ids for sensor in sensors] == [{"day"}, {"number"}, {"day"}]
@@ -137,7 +138,7 @@ def test_in_a_mapped_task_group_a_sensor_begins_on_a_worker() -> None:
 
             inside()
 
-        group = for_each.expand(day=["2024-11-20", "2024-11-19"])
+        group: Any = for_each.expand(day=["2024-11-20", "2024-11-19"])
     sensors = {sensor.task_id: sensor for sensor in group.iter_tasks()}
     assert set(sensors) == {"for_each.given", "for_each.other", "for_each.inside.nested"}
     assert not any(sensor.start_from_trigger for sensor in sensors.values())
