@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections import Counter
@@ -101,6 +102,10 @@ def events_in_runs(airflow: LiveAirflow, name: str) -> Counter[int]:
     return Counter(runs for _, runs in airflow.query(RUNS_OF_EVENTS, {"name": f"optimove_event/{CONN_ID}/{name}"}))
 
 
+def each_in_one_run(airflow: LiveAirflow, name: str, events: int) -> bool:
+    return events_in_runs(airflow, name) == {1: events}
+
+
 def runs_of(airflow: LiveAirflow, dag_id: str) -> list[tuple[str, str]]:
     """State and partition key of each run."""
     query = "select state, partition_key from dag_run where dag_id = :dag_id"
@@ -152,7 +157,7 @@ def test_one_run_an_event(airflow_with_dags: LiveAirflow, capsys: pytest.Capture
         told = at_a_rate(payloads(), lambda payload: deliver(airflow, 13, payload))
         back[0].result()
     sent = time.monotonic()
-    until("runs of all events", lambda: events_in_runs(airflow, "campaign_executed") == {1: 200})
+    until("runs of all events", lambda: each_in_one_run(airflow, "campaign_executed", 200))
     until(
         "the end of all runs", lambda: all(state == "success" for state, _ in runs_of(airflow, "on_campaign_executed"))
     )
@@ -178,10 +183,8 @@ def test_events_of_customers_are_collected(airflow_with_dags: LiveAirflow, capsy
         told = at_a_rate(customers, lambda payload: deliver(airflow, 11, payload), a_second)
         assert told == ["recorded"] * events
         taken += events
-        until(
-            "every event in a run",
-            lambda in_runs=Counter({1: taken}): events_in_runs(airflow, "campaign_triggered") == in_runs,
-        )
+        in_one_run = functools.partial(each_in_one_run, airflow, "campaign_triggered", taken)
+        until("every event in a run", in_one_run)
         runs = runs_of(airflow, "on_campaign_triggered")
         assert {key for _, key in runs} == {"collected"}
         assert 0 < len(runs) - runs_before <= most_runs

@@ -194,7 +194,9 @@ def dag_model(dag_id: str) -> Iterator[Callable[..., None]]:
 
     def change(**fields: bool) -> None:
         with create_session() as session:
-            session.query(DagModel).filter_by(dag_id=dag_id).update(fields)
+            dag = session.query(DagModel).filter_by(dag_id=dag_id).one()
+            for name, value in fields.items():
+                setattr(dag, name, value)
 
     with create_session() as session:
         found = session.query(DagModel).filter_by(dag_id=dag_id).one()

@@ -80,7 +80,9 @@ def test_the_answers_and_the_limits() -> None:
     for status in (403, 404, 405):
         (text,) = (text for found, text in told if found == status)
         assert f'Refused({status}, "{text}"' in source
-    assert {int(status) for status in re.findall(r"Refused\(\s*(\d+)", source)} | {200} == {status for status, _ in told}
+    assert {int(status) for status in re.findall(r"Refused\(\s*(\d+)", source)} | {200} == {
+        status for status, _ in told
+    }
     assert f"records {listener.THREADS} events at a time; up to {listener.MOST_WAITING} wait" in WORDS
     assert f"{listener.MOST_WAITING} others wait already" in WORDS
     assert f"at most {LARGEST_BODY // 1024} KiB and {DEEPEST} levels" in WORDS
@@ -116,7 +118,7 @@ def test_customers_in_batches(run_dag: Callable[..., Any], asset_events: AssetEv
         now.replace(minute=0, second=0, microsecond=0) + datetime.timedelta(minutes=15 * number - 1)
         for number in range(-8, 9)
     ]
-    in_quarters = {}
+    in_quarters: dict[datetime.datetime, list[str]] = {}
     name, uri = asset_of(11, "optimove_default")
     with create_session() as session:
         asset = session.query(models.AssetModel).filter_by(name=name).one_or_none() or models.AssetModel(name, uri)
