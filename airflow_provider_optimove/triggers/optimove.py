@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_optimove.sensors.waits import Wait
+    from airflow_provider_optimove.sensors.waits import SensorWait
     from airflow_provider_optimove.triggers.watching import DataDates, ExecutedCampaigns, Watcher
 
 
@@ -41,14 +41,14 @@ class _OptimoveTrigger(BaseTrigger):
         self.poll_interval = poll_interval
 
     @abstractmethod
-    def _wait(self) -> Wait: ...
+    def _wait(self) -> SensorWait: ...
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Fire ``{"status": "success", "value": …}``, or ``{"status": "error", …}`` with the reason."""
+        """Fire ``{"status": "success", "value": …, "waited_for": …}``, or ``{"status": "error", …}``."""
         try:
             wait = self._wait()
             done = await end_of(wait, optimove_conn_id=self.optimove_conn_id, interval=self.poll_interval)
-            event = success_event(done.value)
+            event = success_event(done.value, wait.arguments)
         except PERMANENT_ERRORS as error:
             self.log.error("The wait ends: %s", error)
             event = error_event(error)
@@ -140,7 +140,7 @@ class OptimoveCampaignTrigger(_OptimoveTrigger):
             },
         )
 
-    def _wait(self) -> Wait:
+    def _wait(self) -> SensorWait:
         return campaign_wait(self.campaign_id, self.channel_id, self.allowed_states, self.failed_states)
 
 

@@ -17,9 +17,10 @@ from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_optimove import exceptions
 from airflow_provider_optimove.exceptions import OptimoveError, OptimoveServerError
+from airflow_provider_optimove.sensors.waits import campaign_wait
 from airflow_provider_optimove.triggers import optimove as module
 from airflow_provider_optimove.triggers import shared_poll
-from airflow_provider_optimove.triggers.events import PERMANENT_ERRORS
+from airflow_provider_optimove.triggers.events import PERMANENT_ERRORS, success_event
 from airflow_provider_optimove.triggers.optimove import OptimoveCampaignTrigger, OptimoveLastDataUpdateTrigger
 
 SECRET = "not-a-real-api-key"
@@ -141,7 +142,9 @@ def test_a_campaign_trigger_is_built_again_from_json(arguments: dict[str, Any]) 
 )
 def test_a_campaign_that_is_there_ends_the_wait(client: ScriptedClient, arguments: Any, value: Any) -> None:
     client.campaign = value
-    assert event_of(OptimoveCampaignTrigger("optimove_test", 221, **arguments)) == {"status": "success", "value": value}
+    event = event_of(OptimoveCampaignTrigger("optimove_test", 221, **arguments))
+    assert (event["status"], event["value"]) == ("success", value)
+    assert campaign_wait(**event["waited_for"]) == campaign_wait(221, **arguments)
     assert client.closed == 1
 
 
@@ -160,13 +163,13 @@ def test_a_campaign_that_is_none_ends_the_wait(client: ScriptedClient) -> None:
 @pytest.mark.parametrize("found", [TARGET, AFTER])
 def test_data_that_is_there_ends_the_wait_at_once(client: ScriptedClient, found: date) -> None:
     client.script = [found]
-    assert event_of(trigger()) == {"status": "success", "value": found.isoformat()}
+    assert event_of(trigger()) == success_event(found.isoformat(), {"target_date": "2024-11-20"})
     assert len(client.called_at) == client.closed == 1
 
 
 def test_it_waits_for_the_date_at_the_interval(client: ScriptedClient, log: list[tuple[int, str]]) -> None:
     client.script = [BEFORE, BEFORE, TARGET]
-    assert event_of(trigger(poll_interval=0.2)) == {"status": "success", "value": "2024-11-20"}
+    assert event_of(trigger(poll_interval=0.2)) == success_event("2024-11-20", {"target_date": "2024-11-20"})
     first, second, third = client.called_at
     assert 0.2 <= second - first < 1.0
     assert 0.2 <= third - second < 1.0
@@ -185,7 +188,7 @@ def test_errors_that_may_pass_are_ridden_out_and_counted(
 ) -> None:
     error = error_class("try later", function="GetLastDataUpdate", status=503)
     client.script = [error, error, BEFORE, error, TARGET]
-    assert event_of(trigger()) == {"status": "success", "value": "2024-11-20"}
+    assert event_of(trigger()) == success_event("2024-11-20", {"target_date": "2024-11-20"})
     assert len(client.called_at) == 5
     warnings = [line for level, line in log if level == logging.WARNING]
     expected = "No answer for 1 who wait, {} failures in a row: GetLastDataUpdate: try later (HTTP 503)"
@@ -240,7 +243,7 @@ def test_a_secrets_backend_may_fail_for_a_moment(client: ScriptedClient, monkeyp
         return await read(conn_id)
 
     monkeypatch.setattr(compat, "get_async_connection", flaky)
-    assert event_of(trigger()) == {"status": "success", "value": "2024-11-20"}
+    assert event_of(trigger()) == success_event("2024-11-20", {"target_date": "2024-11-20"})
     assert lookups == ["optimove_test"] * 8
 
 

@@ -40,6 +40,7 @@ from airflow_provider_optimove.sensors.waits import (
     campaign_wait,
 )
 from airflow_provider_optimove.triggers import shared_poll
+from airflow_provider_optimove.triggers.events import success_event
 from airflow_provider_optimove.triggers.optimove import OptimoveCampaignTrigger, OptimoveLastDataUpdateTrigger
 from airflow_provider_optimove.triggers.shared_poll import end_of
 
@@ -195,7 +196,7 @@ def test_a_thousand_triggers_share_their_calls(
         return events, max(gaps)
 
     events, gap = run(scenario())
-    assert events == [{"status": "success", "value": "2024-11-20"}] * TRIGGERS
+    assert events == [success_event("2024-11-20", {"target_date": "2024-11-20"})] * TRIGGERS
     assert account.calls == ["a date"] * 5
     assert (len(account.connections), account.closed, account.most_at_a_time) == (1, 1, 1)
     record_property("the longest that the event loop was late, ms", round(gap * 1000, 1))
