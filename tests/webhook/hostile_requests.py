@@ -187,7 +187,7 @@ ROWS = [
         ],
     ),
     Row(
-        "Another method, or a header that speaks of one",
+        "Another method, whatever the path, also with a header that speaks of POST",
         405,
         [
             *(request(method=method) for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")),
