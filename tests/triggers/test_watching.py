@@ -24,6 +24,7 @@ from airflow_provider_optimove.exceptions import OptimoveInputError
 from airflow_provider_optimove.sandbox import OptimoveSandbox
 from airflow_provider_optimove.triggers import known, shared_poll, watching
 from airflow_provider_optimove.triggers import optimove as triggers
+from airflow_provider_optimove.triggers.events import success_event
 from airflow_provider_optimove.triggers.optimove import (
     OptimoveExecutedCampaignsEventTrigger,
     OptimoveLastDataUpdateEventTrigger,
@@ -749,7 +750,7 @@ class TestDataDates:
                 sandbox.last_data_update = DAY
                 ends = await asyncio.gather(*sensors)
                 await until(lambda: first and second and third)
-                assert ends == [[{"status": "success", "value": "2024-11-20"}]] * 50
+                assert ends == [[success_event("2024-11-20", {"target_date": "2024-11-20"})]] * 50
                 assert [first, second, third] == [[{"date": "2024-11-20"}]] * 3
 
         run(scenario())
