@@ -18,7 +18,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from airflow_provider_optimove.exceptions import OptimoveError
 from airflow_provider_optimove.sensors.waits import LONGEST_CALL, Done
-from airflow_provider_optimove.triggers.events import PERMANENT_ERRORS, permanent_error, value_of_success, waited_for_in
+from airflow_provider_optimove.triggers.events import PERMANENT_ERRORS, permanent_error, success_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,13 +120,11 @@ class OptimoveSensor(BaseSensorOperator):
         self.log.log(outcome.level, "%s, waiting for %s", outcome.reason, wait)
         return PokeReturnValue(is_done=False)
 
-    def execute_complete(self, context: Context, event: Any = None, **waited_for: Any) -> Any:
+    def execute_complete(self, context: Context, event: Any = None) -> Any:
         """End the wait on the worker, with what the trigger found.
 
         :param context: the task's context.
         :param event: what the trigger sent.
-        :param waited_for: what was waited for when the task deferred, if the event does not tell it; without either
-            what this run waits for.
         :returns: what the sensor returns.
         :raises OptimoveError: the error that ended the wait in the trigger, or the event is not one of the trigger's.
         """
@@ -135,12 +133,12 @@ class OptimoveSensor(BaseSensorOperator):
         with permanent_errors_end_the_task():
             if (error := permanent_error(event)) is not None:
                 raise error
-            waited_for = waited_for_in(event) or waited_for
-            wait = type(self).wait_of(**waited_for) if waited_for else self._wait(context)
+        value, waited_for = success_in(event)
         try:
-            outcome = wait.judge(wait.answer_in(value_of_success(event)), _AFTER_ALL)
-        except OptimoveError as error:
-            raise OptimoveError(f"the trigger's event does not end the wait for {wait}: {error}") from None
+            wait = type(self).wait_of(**waited_for)
+            outcome = wait.judge(wait.answer_in(value), _AFTER_ALL)
+        except (OptimoveError, TypeError) as error:
+            raise OptimoveError(f"the trigger's event does not end the wait for {waited_for}: {error}") from None
         if not isinstance(outcome, Done):
             raise OptimoveError(f"the trigger's event does not end the wait for {wait}: {outcome.reason}")
         return self._returned(wait, outcome)
@@ -179,7 +177,6 @@ class OptimoveSensor(BaseSensorOperator):
         self.defer(
             trigger=self._trigger(wait),
             method_name="execute_complete",
-            kwargs=wait.arguments,
             timeout=left,
         )
 

@@ -28,14 +28,14 @@ PERMANENT_ERRORS: tuple[type[OptimoveError], ...] = (
 _PERMANENT_BY_NAME = {error.__name__: error for error in PERMANENT_ERRORS}
 
 
-def success_event(value: Any, waited_for: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def success_event(value: Any, waited_for: Mapping[str, Any]) -> dict[str, Any]:
     """The event of a wait that is over.
 
     :param value: what the sensor will return, plain JSON.
-    :param waited_for: the arguments of the wait, plain JSON. A sensor that began with its trigger is rendered anew on
-        the worker, where a template of the clock gives another day.
+    :param waited_for: the arguments of the wait, plain JSON. Rendered anew on the worker, a template of the clock could
+        give another day.
     """
-    return {"status": "success", "value": value} | ({"waited_for": dict(waited_for)} if waited_for else {})
+    return {"status": "success", "value": value, "waited_for": dict(waited_for)}
 
 
 def error_event(error: OptimoveError) -> dict[str, Any]:
@@ -77,26 +77,14 @@ def permanent_error(event: object) -> OptimoveError | None:
     return error_class(message, function=function, status=status)
 
 
-def waited_for_in(event: object) -> dict[str, Any]:
-    """The arguments of the wait that an event ends; empty where it does not tell them.
-
-    :param event: what the trigger sent.
-    :raises OptimoveError: it tells something else.
-    """
-    told = event.get("waited_for") if isinstance(event, Mapping) else None
-    if told is None:
-        return {}
-    if not isinstance(told, Mapping) or not all(isinstance(name, str) for name in told):
-        raise OptimoveError("the trigger's event does not say what was waited for in a form that is known")
-    return dict(told)
-
-
-def value_of_success(event: object) -> Any:
-    """What an event of success carries.
+def success_in(event: object) -> tuple[Any, dict[str, Any]]:
+    """What an event of success carries: the value, and the arguments of the wait.
 
     :param event: what the trigger sent.
     :raises OptimoveError: this is no event of success.
     """
     if isinstance(event, Mapping) and event.get("status") == "success" and "value" in event:
-        return event["value"]
+        waited_for = event.get("waited_for")
+        if isinstance(waited_for, Mapping) and all(isinstance(name, str) for name in waited_for):
+            return event["value"], dict(waited_for)
     raise OptimoveError("the trigger's event says neither that the wait is over nor why it failed")

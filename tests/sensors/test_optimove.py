@@ -40,6 +40,7 @@ from airflow_provider_optimove.sandbox import OptimoveSandbox
 from airflow_provider_optimove.sensors.optimove import OptimoveCampaignSensor, OptimoveLastDataUpdateSensor
 from airflow_provider_optimove.sensors.waiting import OptimoveSensor
 from airflow_provider_optimove.sensors.waits import LONGEST_CALL
+from airflow_provider_optimove.triggers.events import success_event
 
 SECRET = "not-a-real-api-key"
 BEFORE, TARGET = date(2024, 11, 19), date(2024, 11, 20)
@@ -171,7 +172,6 @@ class TestDecisions:
         }
         assert deferral.timeout == timedelta(hours=2)
         assert deferral.method_name == "execute_complete"
-        assert deferral.kwargs == {"target_date": "2024-11-20"}
         assert log[-1:] == ["Deferred: waiting for data of 2024-11-20 (the day before this run in UTC)"]
 
     @pytest.mark.parametrize(
@@ -189,7 +189,6 @@ class TestDecisions:
         with pytest.raises(TaskDeferred) as raised:
             self.sensor([], campaign_id=" 221 ", deferrable=True, **given).poke({})
         waited_for = {"campaign_id": 221} | waited_for
-        assert raised.value.kwargs == waited_for
         _, arguments = raised.value.trigger.serialize()
         assert (
             waited_for | {"optimove_conn_id": "optimove_default", "poll_interval": 60.0}
@@ -208,8 +207,7 @@ class TestDecisions:
         assert done.is_done
         assert done.xcom_value == answer
         sensor = self.sensor(campaign_id=221, **given)
-        event = {"status": "success", "value": answer}
-        assert sensor.execute_complete({}, event, campaign_id=221, **given) == answer
+        assert sensor.execute_complete({}, success_event(answer, {"campaign_id": 221, **given})) == answer
 
     def test_an_error_beside_an_allowed_state_is_logged(self, log: list[str]) -> None:
         answer = {"Status": "Partially Run", "Error": "Some had no device"}
@@ -238,17 +236,19 @@ class TestDecisions:
             self.sensor([], deferrable=deferrable, **given).poke({})
         assert isinstance(raised.value, AirflowFailException)
 
-    @pytest.mark.parametrize("waited_for", [{"target_date": "2024-11-20"}, {}], ids=str)
-    def test_the_end_returns_the_date_of_the_event(self, waited_for: dict[str, str]) -> None:
-        event = {"status": "success", "value": "2024-11-21"}
-        context = self.context("2024-11-21T06:00:00")
-        assert self.sensor().execute_complete(context, event, **waited_for) == "2024-11-21"
+    def test_the_end_returns_the_date_of_the_event(self) -> None:
+        event = success_event("2024-11-21", {"target_date": "2024-11-20"})
+        assert self.sensor().execute_complete({}, event) == "2024-11-21"
 
-    @pytest.mark.parametrize("deferred_with", [{"target_date": "2024-11-21"}, {}], ids=str)
-    def test_what_was_waited_for_is_not_rendered_anew(self, deferred_with: dict[str, str]) -> None:
-        event = {"status": "success", "value": "2024-11-20", "waited_for": {"target_date": "2024-11-20"}}
-        sensor = self.sensor(target_date="2024-11-21")
-        assert sensor.execute_complete({}, event, **deferred_with) == "2024-11-20"
+    def test_what_was_waited_for_is_not_rendered_anew(self) -> None:
+        event = success_event("2024-11-20", {"target_date": "2024-11-20"})
+        assert self.sensor(target_date="2024-11-21").execute_complete({}, event) == "2024-11-20"
+
+    @pytest.mark.parametrize("waited_for", [{}, {"target_date": "a day"}, {"campaign_id": 221}])
+    def test_the_end_refuses_an_event_of_another_wait(self, waited_for: dict[str, Any]) -> None:
+        with pytest.raises(OptimoveError, match="does not end the wait") as raised:
+            self.sensor().execute_complete({}, success_event("2024-11-20", waited_for))
+        assert not isinstance(raised.value, AirflowFailException)
 
     @pytest.mark.parametrize(
         "event",
@@ -256,14 +256,14 @@ class TestDecisions:
             None,
             {"status": "error"},
             *(
-                {"status": "success", "value": value}
+                success_event(value, {"target_date": "2024-11-20"})
                 for value in (None, 20241120, "2024-11-19", "20241120", "2024-W47-5", "2024-11-20T00:00", "2024-13-01")
             ),
         ],
     )
     def test_the_end_refuses_an_event_that_ends_nothing(self, event: Any) -> None:
         with pytest.raises(OptimoveError) as raised:
-            self.sensor().execute_complete({}, event, target_date="2024-11-20")
+            self.sensor().execute_complete({}, event)
         # Airflow may try again: what is wrong is the event, not the wait.
         assert not isinstance(raised.value, AirflowFailException)
 
@@ -275,14 +275,13 @@ class TestDecisions:
     def test_the_end_of_a_campaign_refuses_what_ends_nothing(self, value: Any, channel_id: int | None) -> None:
         sensor = self.sensor(campaign_id=221, channel_id=channel_id)
         with pytest.raises(OptimoveError) as raised:
-            sensor.execute_complete({}, {"status": "success", "value": value}, campaign_id=221, channel_id=channel_id)
+            sensor.execute_complete({}, success_event(value, {"campaign_id": 221, "channel_id": channel_id}))
         assert not isinstance(raised.value, AirflowFailException)
 
     def test_a_workers_clock_that_is_behind_does_no_harm(self) -> None:
         sends = [{"SendID": "S1", "ScheduledTime": (datetime.now(UTC) + timedelta(minutes=1)).isoformat()}]
-        event = {"status": "success", "value": sends}
-        sensor = self.sensor(campaign_id=221, channel_id=504)
-        assert sensor.execute_complete({}, event, campaign_id=221, channel_id=504) == sends
+        event = success_event(sends, {"campaign_id": 221, "channel_id": 504})
+        assert self.sensor(campaign_id=221, channel_id=504).execute_complete({}, event) == sends
 
     def test_the_end_raises_the_error_of_the_trigger_without_a_retry(self) -> None:
         event = {

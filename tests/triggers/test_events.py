@@ -18,33 +18,21 @@ from airflow_provider_optimove.triggers.events import (
     error_event,
     permanent_error,
     success_event,
-    value_of_success,
-    waited_for_in,
+    success_in,
 )
 
 
 @pytest.mark.parametrize("value", ["2024-11-20", {"Status": "Successful", "Error": None}, [{"SendID": "S1"}]])
 def test_a_success_comes_back(value: object) -> None:
-    event = json.loads(json.dumps(success_event(value)))
+    event = json.loads(json.dumps(success_event(value, {"campaign_id": 221})))
     assert permanent_error(event) is None
-    assert value_of_success(event) == value
+    assert success_in(event) == (value, {"campaign_id": 221})
 
 
-def test_what_was_waited_for_comes_back() -> None:
-    event = json.loads(json.dumps(success_event("2024-11-20", {"target_date": "2024-11-20"})))
-    assert waited_for_in(event) == {"target_date": "2024-11-20"}
-    assert value_of_success(event) == "2024-11-20"
-
-
-@pytest.mark.parametrize("event", [None, "success", {}, success_event("2024-11-20"), {"waited_for": None}])
-def test_an_event_may_not_tell_what_was_waited_for(event: object) -> None:
-    assert waited_for_in(event) == {}
-
-
-@pytest.mark.parametrize("told", ["2024-11-20", ["target_date"], {1: 2}, 7])
+@pytest.mark.parametrize("told", [None, "2024-11-20", ["target_date"], {1: 2}, 7])
 def test_what_cannot_have_been_waited_for_is_refused(told: object) -> None:
-    with pytest.raises(OptimoveError, match="waited for"):
-        waited_for_in({"status": "success", "value": "2024-11-20", "waited_for": told})
+    with pytest.raises(OptimoveError, match="neither"):
+        success_in({"status": "success", "value": "2024-11-20", "waited_for": told})
 
 
 @pytest.mark.parametrize("error_class", PERMANENT_ERRORS)
@@ -96,12 +84,22 @@ def test_an_error_that_no_trigger_sends_is_refused(event: dict[str, object]) -> 
 
 @pytest.mark.parametrize(
     "event",
-    [None, True, "success", [], {}, {"value": 1}, {"status": "ok", "value": 1}, {"status": "success"}],
+    [
+        None,
+        True,
+        "success",
+        [],
+        {},
+        {"value": 1},
+        {"status": "ok", "value": 1},
+        {"status": "success"},
+        {"status": "success", "value": 1},
+    ],
 )
 def test_what_is_no_success_is_refused(event: object) -> None:
     assert permanent_error(event) is None
     with pytest.raises(OptimoveError, match="neither"):
-        value_of_success(event)
+        success_in(event)
 
 
 def test_every_error_is_either_permanent_or_may_pass() -> None:
