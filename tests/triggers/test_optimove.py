@@ -22,6 +22,7 @@ from airflow_provider_optimove.triggers import optimove as module
 from airflow_provider_optimove.triggers import shared_poll
 from airflow_provider_optimove.triggers.events import PERMANENT_ERRORS, success_event
 from airflow_provider_optimove.triggers.optimove import OptimoveCampaignTrigger, OptimoveLastDataUpdateTrigger
+from tests.triggers.conftest import Lines
 
 SECRET = "not-a-real-api-key"
 BEFORE, TARGET, AFTER = date(2024, 11, 19), date(2024, 11, 20), date(2024, 11, 21)
@@ -77,17 +78,8 @@ def client(monkeypatch: pytest.MonkeyPatch) -> ScriptedClient:
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
-    lines: list[tuple[int, str]] = []
-
-    class Recorder(logging.Logger):
-        def handle(self, record: logging.LogRecord) -> None:
-            lines.append((record.levelno, record.getMessage()))
-
-    recorder = Recorder("recorder", logging.DEBUG)
-    monkeypatch.setattr(OptimoveLastDataUpdateTrigger, "log", recorder)
-    monkeypatch.setattr(shared_poll, "log", recorder)
-    return lines
+def log(record_log: Callable[..., Lines]) -> Lines:
+    return record_log(OptimoveLastDataUpdateTrigger, shared_poll)
 
 
 def trigger(poll_interval: float = 0.01, target_date: str = "2024-11-20", conn: str = "optimove_test") -> Any:

@@ -13,7 +13,7 @@ import time
 import tracemalloc
 import weakref
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -43,6 +43,7 @@ from airflow_provider_optimove.triggers import shared_poll
 from airflow_provider_optimove.triggers.events import success_event
 from airflow_provider_optimove.triggers.optimove import OptimoveCampaignTrigger, OptimoveLastDataUpdateTrigger
 from airflow_provider_optimove.triggers.shared_poll import end_of
+from tests.triggers.conftest import Lines, run, until
 
 BEFORE, TARGET = date(2024, 11, 19), date(2024, 11, 20)
 DOWN = OptimoveServerError("down", function="GetLastDataUpdate", status=503)
@@ -130,24 +131,8 @@ def define(monkeypatch: pytest.MonkeyPatch, name: str, key: str = "old") -> None
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
-    lines: list[tuple[int, str]] = []
-
-    class Recorder(logging.Logger):
-        def handle(self, record: logging.LogRecord) -> None:
-            lines.append((record.levelno, record.getMessage()))
-
-    monkeypatch.setattr(shared_poll, "log", Recorder("recorder", logging.DEBUG))
-    return lines
-
-
-def run(scenario: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(scenario, 30))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.002)
+def log(record_log: Callable[..., Lines]) -> Lines:
+    return record_log(shared_poll)
 
 
 async def payload_of(trigger: BaseTrigger) -> Any:

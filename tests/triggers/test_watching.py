@@ -8,7 +8,7 @@ import importlib
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -31,6 +31,7 @@ from airflow_provider_optimove.triggers.optimove import (
     OptimoveLastDataUpdateTrigger,
 )
 from airflow_provider_optimove.triggers.watching import DataDates
+from tests.triggers.conftest import Lines, run, until
 
 BOTH = [OptimoveLastDataUpdateEventTrigger, OptimoveExecutedCampaignsEventTrigger]
 CONN = "optimove_watched"
@@ -131,26 +132,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
-    lines: list[tuple[int, str]] = []
-
-    class Recorder(logging.Logger):
-        def handle(self, record: logging.LogRecord) -> None:
-            lines.append((record.levelno, record.getMessage()))
-
-    recorder = Recorder("recorder", logging.INFO)
-    monkeypatch.setattr(watching, "log", recorder)
-    monkeypatch.setattr(shared_poll, "log", recorder)
-    return lines
-
-
-def run(scenario: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(scenario, 30))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.002)
+def log(record_log: Callable[..., Lines]) -> Lines:
+    return record_log(watching, shared_poll, level=logging.INFO)
 
 
 def data_watcher(store: Any = None, interval: float = INTERVAL) -> Any:
