@@ -27,7 +27,8 @@ from airflow_provider_optimove.clients.optimove.functions import catalogue, decl
 from airflow_provider_optimove.clients.optimove.paging import DEFAULT_PAGE, LARGEST_PAGE
 from airflow_provider_optimove.clients.optimove.rows import row_shape
 from airflow_provider_optimove.exceptions import MOST_PROBLEMS_SHOWN, OptimoveError, OptimoveUncertainWriteError
-from airflow_provider_optimove.hooks.optimove import EXTRA_FIELDS, OptimoveHook, settings_from_connection
+from airflow_provider_optimove.hooks.connection_form import extra_fields
+from airflow_provider_optimove.hooks.optimove import OptimoveHook, settings_from_connection
 from airflow_provider_optimove.hooks.task_errors import ending_the_task
 from airflow_provider_optimove.operators import optimove
 from airflow_provider_optimove.operators.any_function import MOST_ROWS
@@ -465,7 +466,7 @@ def test_extras_and_their_defaults() -> None:
 
     rows = re.findall(r"^\| (`[a-z_`, ]+`) \| ([^|]*) \|", README, re.MULTILINE)
     told = {name: default for names, default in rows for name in re.findall(r"`(\w+)`", names)}
-    assert set(told) == EXTRA_FIELDS
+    assert set(told) == extra_fields("optimove")
     settings = settings_from_connection(Connection(conn_id="x", conn_type="optimove", host="https://a.b", password="k"))
     defaults = {
         "rate_limit": f"`{settings.rate_limit}`",

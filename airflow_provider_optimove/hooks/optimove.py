@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_optimove.clients.http import HttpSettings, is_loopback
 from airflow_provider_optimove.clients.optimove.client import OptimoveClient, OptimoveSettings
 from airflow_provider_optimove.clients.optimove.rate_limit import DEFAULT_RATE_LIMIT, parse_rate_limit
 from airflow_provider_optimove.exceptions import (
@@ -24,17 +20,18 @@ from airflow_provider_optimove.exceptions import (
     OptimovePermissionError,
     OptimoveServerError,
 )
-from airflow_provider_optimove.hooks.connection_form import extra_fields, field_behaviour, form_widgets
+from airflow_provider_optimove.hooks.connection_fields import (
+    ConnectionFields,
+    fits_a_header,
+    is_unicode,
+    unknown_extras,
+)
+from airflow_provider_optimove.hooks.connection_form import field_behaviour, form_widgets
 from airflow_provider_optimove.hooks.task_errors import ending_the_task
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-EXTRA_FIELDS = extra_fields("optimove")
 # A person waits in front of the connection form.
 TEST_TIMEOUT = 20.0
 
@@ -136,7 +133,7 @@ class OptimoveHook(BaseHook):
                 date = client.get_last_data_update()
         except OptimoveError as error:
             return False, f"{host}: {_in_a_users_words(error)}"
-        ignored = ", ".join(_unknown_extras(self._connection))
+        ignored = ", ".join(unknown_extras(self._connection, self.conn_type))
         remark = f"; but extra {ignored} has no meaning here: is it misspelt?" if ignored else ""
         return True, f"{host} answers; its newest data is of {date}{remark}"
 
@@ -184,157 +181,31 @@ def settings_from_connection(connection: Connection) -> OptimoveSettings:
     :param connection: an Airflow connection of type ``optimove``.
     :raises OptimoveInputError: a field is missing or wrong; the values of secret fields are not shown.
     """
-    extra = connection.extra_dejson
-    problems: list[str] = []
-    if not isinstance(extra, Mapping):
-        raise OptimoveInputError(
-            f"connection {connection.conn_id} is not valid", problems=["extra: expected an object"]
-        )
-    for name in _unknown_extras(connection):
-        log.warning("Connection %s: extra %r has no meaning here and is ignored", connection.conn_id, name)
-
-    def read(name: str, default: T, convert: Callable[[Any], T]) -> T:
-        value = extra.get(name)
-        if value is None or (value == "" and name not in ("api_path", "rate_limit")):
-            return default
-        try:
-            return convert(value)
-        except (ValueError, TypeError) as error:
-            problems.append(f"extra {name}: {error}")
-            return default
-
-    allow_http = read("allow_http", False, _boolean)
-    no_proxies: dict[str, str] = {}
-    proxies = read("proxies", no_proxies, _proxies)
-    base_url = _base_url(connection, allow_http=allow_http, problems=problems)
-    proxied = {scheme.split("://")[0].lower() for scheme in proxies}
-    if base_url.startswith("http://") and proxied & {"http", "all"} and not allow_http:
-        problems.append("extra proxies: plain http would send the credentials unencrypted to the proxy")
+    fields = ConnectionFields(connection, OptimoveHook.conn_type, example_host="https://api5.optimove.net")
+    http = fields.http_settings(no_path="what stands before the functions' groups goes into extra api_path")
     user_name = (connection.login or "").strip() or None
     secret = connection.password or ""
     if not secret:
-        problems.append(
+        fields.problems.append(
             "password: the password of the user is missing" if user_name else "password: the API key is missing"
         )
-    elif not _is_unicode(secret):
-        problems.append("password: holds half of a surrogate pair, which is no character")
-    elif not user_name and not (secret.isascii() and secret.isprintable() and " " not in secret):
-        problems.append("password: the API key holds blanks, line breaks or other characters no key has")
-    read("timezone", None, _timezone)
-    http = HttpSettings(
-        base_url=base_url,
-        connect_timeout=read("connect_timeout", HttpSettings.connect_timeout, _seconds),
-        read_timeout=read("read_timeout", HttpSettings.read_timeout, _seconds),
-        retry_limit=read("retry_limit", HttpSettings.retry_limit, _count),
-        total_timeout=read("total_timeout", HttpSettings.total_timeout, _seconds),
-        verify=read("verify", HttpSettings.verify, _verify),
-        proxies=proxies,
-    )
+    elif not is_unicode(secret):
+        fields.problems.append("password: holds half of a surrogate pair, which is no character")
+    elif not user_name and not fits_a_header(secret):
+        fields.problems.append("password: the API key holds blanks, line breaks or other characters no key has")
+    fields.read("timezone", None, _timezone)
     settings = OptimoveSettings(
         http=http,
         api_key=None if user_name else secret,
         user_name=user_name,
         password=secret if user_name else None,
-        listener_secret=read("listener_secret", None, str),
-        api_path=read("api_path", OptimoveSettings.api_path, _api_path),
-        rate_limit=read("rate_limit", DEFAULT_RATE_LIMIT, _rate_limit),
-        session_cache=read("session_cache", OptimoveSettings.session_cache, _session_cache),
+        listener_secret=fields.read("listener_secret", None, str),
+        api_path=fields.read("api_path", OptimoveSettings.api_path, _api_path, empty_counts=True),
+        rate_limit=fields.read("rate_limit", DEFAULT_RATE_LIMIT, _rate_limit, empty_counts=True),
+        session_cache=fields.read("session_cache", OptimoveSettings.session_cache, _session_cache),
     )
-    if problems:
-        raise OptimoveInputError(f"connection {connection.conn_id} is not valid", problems=problems)
+    fields.check()
     return settings
-
-
-def _unknown_extras(connection: Connection) -> list[str]:
-    return sorted(connection.extra_dejson.keys() - EXTRA_FIELDS)
-
-
-def _base_url(connection: Connection, *, allow_http: bool, problems: list[str]) -> str:
-    host = (connection.host or "").strip()
-    if not host:
-        problems.append("host: missing; it is the account's API server, e.g. https://api5.optimove.net")
-        return ""
-    schema = (connection.schema or "").strip().lower() or "https"
-    try:
-        parts = urlsplit(host if "://" in host else f"{schema}://{host}")
-        port = parts.port or connection.port
-    except ValueError:
-        # Not the error's own words: they hold parts of the host, and a password may have been put there.
-        problems.append("host: not an address; expected one like https://api5.optimove.net")
-        return ""
-    if parts.scheme not in ("http", "https"):
-        problems.append("host, schema: expected https, or http")
-    if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
-        problems.append("host: expected only a server's name; credentials go into login and password")
-        return ""
-    if not re.fullmatch(r"[A-Za-z0-9._:-]+", parts.hostname) or not 0 < (port or 1) < 65_536:
-        problems.append("host, port: not a server's name and a port")
-    if parts.path.strip("/"):
-        problems.append("host: expected no path; what stands before the functions' groups goes into extra api_path")
-    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
-        problems.append(
-            "host: plain http would send the credentials unencrypted; use https, or set extra allow_http to true"
-        )
-    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{name}:{port}" if port else f"{parts.scheme}://{name}"
-
-
-def _seconds(value: Any) -> float:
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = 0.0
-    if isinstance(value, bool) or not 0 < seconds < float("inf"):
-        raise ValueError(f"expected a number of seconds above 0, got {value!r}")
-    return seconds
-
-
-def _count(value: Any) -> int:
-    text = str(value).strip()
-    if isinstance(value, bool) or not text.isdecimal():
-        raise ValueError(f"expected a whole number of 0 or more, got {value!r}")
-    return int(text)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _boolean(value: Any) -> bool:
-    words = {"true": True, "1": True, "false": False, "0": False}
-    word = str(value).strip().lower()
-    if word not in words:
-        raise ValueError(f"expected true or false, got {value!r}")
-    return words[word]
-
-
-def _verify(value: Any) -> bool | str:
-    try:
-        return _boolean(value)
-    except ValueError:
-        if not os.path.exists(str(value)):
-            raise ValueError(f"expected true, false or the path of a CA bundle, got {value!r}") from None
-        return str(value)
-
-
-def _proxies(value: Any) -> dict[str, str]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = {"http": value, "https": value}
-    if not isinstance(value, Mapping) or not all(isinstance(part, str) for part in (*value, *value.values())):
-        raise ValueError("expected an address, or an object with addresses by scheme")
-    try:
-        for address in value.values():
-            _ = urlsplit(address).port
-    except ValueError:
-        raise ValueError("an address is not a URL, such as http://proxy.example.com:3128") from None
-    return dict(value)
 
 
 def _api_path(value: Any) -> str:
