@@ -20,14 +20,8 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 from airflow_provider_optimove.sandbox.limits import RateLimit
-from airflow_provider_optimove.sandbox.server import (
-    DATA_PATH,
-    DEFAULT_KEY,
-    DEFAULT_USER,
-    FIRE_PATH,
-    HOST,
-    OptimoveSandbox,
-)
+from airflow_provider_optimove.sandbox.server import DATA_PATH, DEFAULT_KEY, DEFAULT_USER, FIRE_PATH, OptimoveSandbox
+from airflow_provider_optimove.sandbox.serving import HOST
 
 PROGRAM = "python -m airflow_provider_optimove.sandbox"
 DEFAULT_PORT = 8099

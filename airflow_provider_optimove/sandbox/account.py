@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -53,7 +52,6 @@ class Account:
         today: datetime.date | None = None,
     ) -> None:
         self.world = World(customers, seed)
-        self.lock = threading.RLock()
         self._today = today
         self.last_data_update = last_data_update
         self.promotions: dict[str, str] = {}

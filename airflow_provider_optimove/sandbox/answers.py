@@ -9,7 +9,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from airflow_provider_optimove.sandbox.account import Account, Listener
 from airflow_provider_optimove.sandbox.rows import CustomerRows, Span
-from airflow_provider_optimove.sandbox.wire import Refused, Request
+from airflow_provider_optimove.sandbox.serving import Refused
+from airflow_provider_optimove.sandbox.wire import Request
 from airflow_provider_optimove.sandbox.world import (
     ACTIVITY_EVENTS,
     CHANNELS,

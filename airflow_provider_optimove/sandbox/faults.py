@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong with the calls of a function.
+    """One thing that goes wrong with the calls of a function or operation.
 
-    :param function: Optimove's name in any letter case; None for every function but Login.
+    :param function: its name in any letter case; None for all of them, but Optimove's Login.
     :param status: HTTP status instead of the answer's.
     :param reason: reason phrase instead of the status's usual one.
-    :param body: body instead of the answer's, sent as it stands.
+    :param body: body instead of the answer's, sent as it stands; also in pieces.
     :param content_type: of that body.
     :param headers: additional headers, e.g. ``Location`` or ``Retry-After``.
     :param delay: seconds to wait before anything else happens.
     :param drop: close the connection without a reply, ``before`` or ``after`` the call took effect.
     :param truncate: send only half of the body, then close the connection.
-    :param expired_token: expire the token that comes with the call.
+    :param expired_token: expire the token that comes with the call; Optimove only.
     :param takes_effect: whether a call answered with ``status`` or ``body`` is carried out all the same.
     :param times: how many calls it concerns; None for all.
     :param after: how many calls pass before the first one.
@@ -30,7 +30,7 @@ class Fault:
     function: str | None = None
     status: int | None = None
     reason: str | None = None
-    body: str | None = None
+    body: str | bytes | Iterable[bytes] | None = None
     content_type: str = "application/json; charset=utf-8"
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0

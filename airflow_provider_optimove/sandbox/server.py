@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import logging
-import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from email.message import Message
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
-from airflow_provider_optimove import __version__
 from airflow_provider_optimove.clients.optimove.functions import Function, catalogue, names_without_case
 from airflow_provider_optimove.sandbox.account import Account
 from airflow_provider_optimove.sandbox.answers import NOTHING, answer
 from airflow_provider_optimove.sandbox.events import Delivery, check_addresses, drifted_event, event_of, post_event
-from airflow_provider_optimove.sandbox.faults import Fault, Faults
 from airflow_provider_optimove.sandbox.limits import RateLimit
 from airflow_provider_optimove.sandbox.rows import CustomerRows, encode
-from airflow_provider_optimove.sandbox.sessions import EXPIRED, Sessions, same
-from airflow_provider_optimove.sandbox.wire import DEFAULT_PAGE, Refused, query_of, read, row_count, target
+from airflow_provider_optimove.sandbox.serving import PLAIN, Refused, Reply, StandIn, query_of, same
+from airflow_provider_optimove.sandbox.sessions import EXPIRED, Sessions
+from airflow_provider_optimove.sandbox.wire import DEFAULT_PAGE, read, row_count, target
 
-HOST = "127.0.0.1"
 DEFAULT_KEY = "sandbox-key"
 DEFAULT_USER = "sandbox"
-JSON = "application/json; charset=utf-8"
-PLAIN = "text/plain; charset=utf-8"
-IDLE_CONNECTION_TIMEOUT = 120.0
 FIRE_PATH = "/sandbox/fire"
 DATA_PATH = "/sandbox/data"
 """What the command line posts to, so that a running sandbox fires an event: the arguments of ``fire_event`` as JSON."""
@@ -70,20 +60,7 @@ class Call:
     time: float
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What goes back over the wire."""
-
-    status: int = 200
-    body: bytes = b""
-    content_type: str = JSON
-    reason: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    dropped: bool = False
-    truncated: bool = False
-
-
-class OptimoveSandbox(Account):
+class OptimoveSandbox(Account, StandIn[Call]):
     """An Optimove on localhost, to try things out and for tests. A context manager, or ``start()`` and ``stop()``.
 
     What was written is in the attributes of :class:`Account`, what was asked in ``calls``; ``fail()`` makes calls go
@@ -124,15 +101,12 @@ class OptimoveSandbox(Account):
         today: datetime.date | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(customers=customers, seed=seed, last_data_update=last_data_update, today=today)
-        self.port = port
+        Account.__init__(self, customers=customers, seed=seed, last_data_update=last_data_update, today=today)
+        StandIn.__init__(self, port, clock)
         self.api_key = api_key
         self.login = login
         self.password = password
-        self.clock = clock
         self.sessions = Sessions(clock)
-        self.faults = Faults()
-        self.calls: list[Call] = []
         self.deliveries: list[Delivery] = []
         self._events_fired = 0
         self.row_limits: dict[str, int | None] = {name: f.max_rows for name, f in catalogue().items() if f.max_rows}
@@ -143,40 +117,8 @@ class OptimoveSandbox(Account):
         self.drift = False
         self.error_style = "text"
         self._rate_limit = RateLimit("", clock)
-        self._stopped = threading.Event()
-        self._server: _Server | None = None
-
-    # Life
-
-    def start(self) -> OptimoveSandbox:
-        """Begin to serve."""
-        self._stopped.clear()
-        self._server = _Server((HOST, self.port), self)
-        self.port = self._server.server_port
-        self._server.thread.start()
-        return self
-
-    def stop(self) -> None:
-        """Stop serving and close all connections."""
-        self._stopped.set()
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-
-    def __enter__(self) -> OptimoveSandbox:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
 
     # How to reach it
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://{HOST}:{self.port}"
 
     @property
     def connection(self) -> str:
@@ -194,16 +136,6 @@ class OptimoveSandbox(Account):
     def logins(self) -> int:
         """How many times Login gave a token."""
         return self.sessions.logins
-
-    def calls_of(self, function: str) -> list[Call]:
-        """The calls of one function, oldest first."""
-        return [call for call in list(self.calls) if call.function.lower() == function.lower()]
-
-    def fail(self, function: str | None = None, **what: Any) -> Fault:
-        """Make calls go wrong; the arguments are those of :class:`Fault`."""
-        fault = Fault(function, **what)
-        self.faults.add(fault)
-        return fault
 
     def refuse_rows(self, function: str, value: str | int, explanation: str) -> None:
         """Answer 400 to calls of a write function that hold a certain row; nothing of such a call takes effect.
@@ -339,15 +271,13 @@ class OptimoveSandbox(Account):
         if function is None:
             return self._refusal(Refused("there is no such function", 405))
         fault = self.faults.next_for(function.name)
-        if fault is None:
-            return self._answer(verb, path, headers, body, function)
-        if self._stopped.wait(fault.delay) or fault.drop == "before":
-            return Reply(dropped=True)
-        if fault.expired_token:
-            self.sessions.expire(headers.get("Authorization-Token", ""))
-            return self._refusal(Refused(EXPIRED, 403, reason=EXPIRED))
-        reply = Reply() if fault.replaces_answer else self._answer(verb, path, headers, body, function)
-        return _with_fault(reply, fault)
+        if fault is not None and fault.expired_token:
+            return self._answer_with(fault, lambda: self._expire(headers))
+        return self._answer_with(fault, lambda: self._answer(verb, path, headers, body, function))
+
+    def _expire(self, headers: Message) -> Reply:
+        self.sessions.expire(headers.get("Authorization-Token", ""))
+        return self._refusal(Refused(EXPIRED, 403, reason=EXPIRED))
 
     def _answer(self, verb: str, path: str, headers: Message, body: bytes, function: Function) -> Reply:
         try:
@@ -406,125 +336,3 @@ def _name_of_write(name: str) -> str:
     if known is None or catalogue()[known].rows is None:
         raise ValueError(f"{name} is no function that takes rows")
     return known
-
-
-def _with_fault(reply: Reply, fault: Fault) -> Reply:
-    if fault.body is not None:
-        reply = replace(reply, body=fault.body.encode(), content_type=fault.content_type)
-    return replace(
-        reply,
-        status=reply.status if fault.status is None else fault.status,
-        reason=fault.reason or reply.reason,
-        headers={**reply.headers, **fault.headers},
-        dropped=fault.drop == "after",
-        truncated=fault.truncate,
-    )
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def __init__(self, address: tuple[str, int], sandbox: OptimoveSandbox) -> None:
-        self.sandbox = sandbox
-        self.stopping = threading.Event()
-        self._connections: set[socket.socket] = set()
-        self._connections_lock = threading.Lock()
-        super().__init__(address, _Handler)
-        name = f"optimove-sandbox-{self.server_port}"
-        self.thread = threading.Thread(target=self._accept_connections, name=name, daemon=True)
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        connection, address = super().get_request()
-        with self._connections_lock:
-            self._connections.add(connection)
-        return connection, address
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._connections_lock:
-            self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("a connection failed", exc_info=True)
-
-    def _accept_connections(self) -> None:
-        """Like ``serve_forever``, but without waking up to see whether it shall stop."""
-        while not self.stopping.is_set():
-            try:
-                connection, address = self.get_request()
-            except OSError:
-                self.stopping.wait(0.05)
-                continue
-            self.process_request(connection, address)
-        self.server_close()
-
-    def stop(self) -> None:
-        self.stopping.set()
-        with contextlib.suppress(OSError):
-            socket.create_connection((HOST, self.server_port), timeout=1).close()
-        self.thread.join(timeout=1)
-        with self._connections_lock:
-            connections = list(self._connections)
-        for connection in connections:
-            _cut(connection)
-
-
-def _cut(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    timeout = IDLE_CONNECTION_TIMEOUT
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    do_PUT = do_DELETE = do_PATCH = do_POST
-
-    def _serve(self) -> None:
-        length = self.headers.get("Content-Length", "0")
-        if "Transfer-Encoding" in self.headers or not length.isdigit():
-            self.close_connection = True
-            self._send(Reply(411, b"the body's length is needed", PLAIN))
-            return
-        body = self.rfile.read(int(length))
-        sandbox = cast(_Server, self.server).sandbox
-        try:
-            reply = sandbox._handle(self.command, self.path, self.headers, body)
-        except Exception:
-            log.exception("the sandbox itself failed")
-            reply = Reply(500, b"the sandbox itself failed; see its log", PLAIN)
-        if reply.dropped:
-            self.close_connection = True
-            _cut(self.connection)
-        else:
-            self._send(reply)
-
-    def _send(self, reply: Reply) -> None:
-        self.send_response(reply.status, reply.reason)
-        if reply.body:
-            self.send_header("Content-Type", reply.content_type)
-        self.send_header("Content-Length", str(len(reply.body)))
-        for name, value in reply.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if reply.truncated:
-            self.close_connection = True
-            self.wfile.write(reply.body[: len(reply.body) // 2])
-        else:
-            self.wfile.write(reply.body)
-
-    def version_string(self) -> str:
-        return f"OptimoveSandbox/{__version__}"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: paths hold customers' ids and addresses."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import threading
 from collections.abc import Callable
 
-from airflow_provider_optimove.sandbox.wire import Refused
+from airflow_provider_optimove.sandbox.serving import Refused
 
 EXPIRED = "Authorization-Token expired"
 
@@ -92,8 +91,3 @@ class Sessions:
             if now - used > self.token_lifetime:
                 del self._last_use[token]
                 self._expired.add(token)
-
-
-def same(given: str, expected: str) -> bool:
-    """Whether two secrets are equal."""
-    return hmac.compare_digest(given.encode(), expected.encode())

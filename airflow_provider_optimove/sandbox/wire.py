@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from airflow_provider_optimove.clients.optimove.functions import Function, Parameter, catalogue, row_fields
 from airflow_provider_optimove.clients.optimove.functions.types import (
@@ -22,6 +22,7 @@ from airflow_provider_optimove.clients.optimove.functions.types import (
     Text,
     UtcTime,
 )
+from airflow_provider_optimove.sandbox.serving import Refused
 
 DEFAULT_PAGE = 10_000
 LARGEST_PAGE = 200_000
@@ -31,16 +32,6 @@ TIME = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}")
 WHOLE_NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
 BOOLEANS: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": False}
 LONGEST_SHOWN = 60
-
-
-class Refused(Exception):
-    """A call that is answered with an error; the text is what the caller reads."""
-
-    def __init__(self, text: str, status: int = 400, *, reason: str | None = None) -> None:
-        super().__init__(text)
-        self.text = text
-        self.status = status
-        self.reason = reason
 
 
 class Renamed(NamedTuple):
@@ -99,11 +90,6 @@ def target(path: str) -> Target | None:
         return None
     function = _functions_by_path().get((segments[0], segments[1]))
     return Target(function.name if function else unquote(urlsplit(path).path.rsplit("/", 1)[-1]), function)
-
-
-def query_of(path: str) -> list[tuple[str, str]]:
-    """Names and values of the query in their order."""
-    return parse_qsl(urlsplit(path).query, keep_blank_values=True)
 
 
 def row_count(function: Function | None, body: bytes) -> int:
