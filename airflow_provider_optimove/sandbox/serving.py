@@ -23,6 +23,8 @@ also tells operations apart, applies the faults and records the calls. Such a st
         def _answer(self, function: str, received: Received) -> Reply:
             if not same(received.headers.get("X-Key", ""), self.api_key):
                 raise Refused("the key is not valid", 401)
+            if "words" not in received.fields:
+                raise Refused("words are needed")
             with self.lock:
                 self.said.append(received.fields["words"])
             return Reply(body=b'{"ok":true}')
