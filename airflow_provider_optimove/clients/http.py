@@ -71,12 +71,13 @@ class HttpSettings:
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """What is sent: verb, path below the base address, query and a JSON body."""
+    """What is sent: verb, path below the base address, query and a body; in JSON, unless the headers say otherwise."""
 
     verb: str
     path: str
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,19 @@ class BodyReader(Protocol):
     """Reads the body of a 200 as it arrives, so that it is never in memory as a whole."""
 
     def read(self, piece: bytes, /) -> None:
-        """Take the next bytes."""
+        """Take the next bytes.
+
+        :raises StopReading: the rest does not matter any more.
+        """
         ...
 
     def end(self) -> tuple[bytes, Any]:
         """The body and None, or nothing and what was made of the body."""
         ...
+
+
+class StopReading(Exception):
+    """Raised by a body reader: the rest of the body is not read."""
 
 
 class _WholeBody:
@@ -292,6 +300,7 @@ class HttpClient:
                 f"{self.settings.base_url}/{request.path}",
                 params=request.query,
                 data=request.body,
+                headers=dict(request.headers),
                 auth=auth or _no_auth,
                 timeout=(
                     min(self.settings.connect_timeout, remaining),
@@ -323,6 +332,9 @@ class HttpClient:
                 length += len(piece)
                 if time.monotonic() > deadline:
                     return ConnectionFailure("the answer took longer than a call may take", sent=True)
+        except StopReading:
+            # What is left unread cannot be taken for the next answer.
+            response.raw.close()
         except (urllib3.exceptions.HTTPError, OSError) as error:
             return ConnectionFailure(f"the answer broke off: {self.redact(_root_cause(error))}", sent=True)
         body, content = reader.end()
@@ -455,6 +467,7 @@ __all__ = [
     "HttpRequest",
     "HttpSettings",
     "Redactor",
+    "StopReading",
     "TryAgain",
     "host_of",
     "is_loopback",

@@ -7,36 +7,27 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
-
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_provider_optimove.clients.optimove.client import OptimoveClient, OptimoveSettings
 from airflow_provider_optimove.clients.optimove.rate_limit import DEFAULT_RATE_LIMIT, parse_rate_limit
 from airflow_provider_optimove.exceptions import (
-    OptimoveError,
     OptimoveInputError,
-    OptimovePermissionError,
-    OptimoveServerError,
+    RemoteSystemError,
 )
 from airflow_provider_optimove.hooks.connection_fields import (
     ConnectionFields,
     fits_a_header,
     is_unicode,
-    unknown_extras,
 )
-from airflow_provider_optimove.hooks.connection_form import field_behaviour, form_widgets
+from airflow_provider_optimove.hooks.system_hook import SystemHook
 from airflow_provider_optimove.hooks.task_errors import ending_the_task
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-# A person waits in front of the connection form.
-TEST_TIMEOUT = 20.0
 
-
-class OptimoveHook(BaseHook):
+class OptimoveHook(SystemHook[OptimoveSettings, OptimoveClient]):
     """Calls Optimove's API with an Airflow connection.
 
     The errors that a retry cannot mend (input, bad request, authentication, permission, unknown function, rejected
@@ -60,24 +51,28 @@ class OptimoveHook(BaseHook):
         longest_call: float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(optimove_conn_id, **kwargs)
         self.optimove_conn_id = optimove_conn_id
         self._longest_wait = longest_wait
         self._longest_call = longest_call
 
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """The extra fields of the connection form on Airflow 2."""
-        return form_widgets(cls.conn_type)
+    @staticmethod
+    def settings_of(connection: Connection) -> OptimoveSettings:
+        """See :func:`settings_from_connection`."""
+        return settings_from_connection(connection)
 
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Labels and hidden fields of the connection form on Airflow 2."""
-        return field_behaviour(cls.conn_type)
+    @staticmethod
+    def client_of(
+        settings: OptimoveSettings,
+        translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error,
+    ) -> OptimoveClient:
+        """The client of an account."""
+        return OptimoveClient(settings, translate_error=translate_error)
 
-    @cached_property
-    def _connection(self) -> Connection:
-        return self.get_connection(self.optimove_conn_id)
+    @staticmethod
+    def look(client: OptimoveClient) -> str:
+        """Ask for the data date (GetLastDataUpdate)."""
+        return f"its newest data is of {client.get_last_data_update()}"
 
     @cached_property
     def client(self) -> OptimoveClient:
@@ -88,10 +83,6 @@ class OptimoveHook(BaseHook):
             longest_wait=self._longest_wait,
             longest_call=self._longest_call,
         )
-
-    def get_conn(self) -> OptimoveClient:
-        """The same as :attr:`client`."""
-        return self.client
 
     @cached_property
     def timezone(self) -> str | None:
@@ -111,37 +102,11 @@ class OptimoveHook(BaseHook):
         """Iterate over all rows of a function of Optimove's; see :meth:`OptimoveClient.rows`."""
         return self.client.rows(function, parameters, **options)
 
-    def test_connection(self) -> tuple[bool, str]:
-        """Ask Optimove for its data date (GetLastDataUpdate).
-
-        :returns: whether it worked, and what was reached or why not.
-        """
-        try:
-            settings = settings_from_connection(self._connection)
-        except (OptimoveInputError, AirflowNotFoundException) as error:
-            return False, str(error)
-        host = urlsplit(settings.http.base_url).netloc
-        quick = replace(
-            settings.http,
-            connect_timeout=min(settings.http.connect_timeout, TEST_TIMEOUT),
-            read_timeout=min(settings.http.read_timeout, TEST_TIMEOUT),
-            total_timeout=TEST_TIMEOUT,
-            retry_limit=0,
-        )
-        try:
-            with OptimoveClient(replace(settings, http=quick)) as client:
-                date = client.get_last_data_update()
-        except OptimoveError as error:
-            return False, f"{host}: {_in_a_users_words(error)}"
-        ignored = ", ".join(unknown_extras(self._connection, self.conn_type))
-        remark = f"; but extra {ignored} has no meaning here: is it misspelt?" if ignored else ""
-        return True, f"{host} answers; its newest data is of {date}{remark}"
-
 
 def client_from_connection(
     connection: Connection,
     *,
-    translate_error: Callable[[OptimoveError], OptimoveError] = lambda error: error,
+    translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error,
     longest_wait: float | None = None,
     longest_call: float | None = None,
     polling: bool = False,
@@ -233,17 +198,6 @@ def _session_cache(value: Any) -> Literal["file", "memory"]:
     if value not in ("file", "memory"):
         raise ValueError(f"expected file or memory, got {value!r}")
     return cast(Literal["file", "memory"], value)
-
-
-def _in_a_users_words(error: OptimoveError) -> str:
-    if isinstance(error, OptimovePermissionError):
-        return (
-            "the credentials are known, but the call is not allowed: is this machine's address on the account's"
-            f" IP allow list, and may the role read the API? {error.message}"
-        )
-    if isinstance(error, OptimoveServerError) and error.status is None:
-        return f"cannot be reached: is the host right, and is the way to it open? {error.message}"
-    return str(error)
 
 
 __all__ = ["OptimoveHook", "client_from_connection", "settings_from_connection"]

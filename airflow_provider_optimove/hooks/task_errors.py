@@ -42,7 +42,19 @@ class OptimoveCampaignFailedError(exceptions.OptimoveCampaignFailedError, Airflo
     """A campaign that was waited for failed."""
 
 
-_ENDING: dict[type[exceptions.OptimoveError], type[exceptions.OptimoveError]] = {
+class NetmeraError(exceptions.NetmeraError, AirflowFailException):
+    """A call of Netmera's failed for good."""
+
+
+class SessionMError(exceptions.SessionMError, AirflowFailException):
+    """A call of SessionM's failed for good."""
+
+
+class StickyStreetError(exceptions.StickyStreetError, AirflowFailException):
+    """A call of Sticky Street's failed for good."""
+
+
+_ENDING: dict[type[exceptions.RemoteSystemError], type[exceptions.RemoteSystemError]] = {
     exceptions.OptimoveInputError: OptimoveInputError,
     exceptions.OptimoveBadRequestError: OptimoveBadRequestError,
     exceptions.OptimoveAuthenticationError: OptimoveAuthenticationError,
@@ -51,10 +63,13 @@ _ENDING: dict[type[exceptions.OptimoveError], type[exceptions.OptimoveError]] = 
     exceptions.OptimoveRejectedRowsError: OptimoveRejectedRowsError,
     exceptions.OptimoveUncertainWriteError: OptimoveUncertainWriteError,
     exceptions.OptimoveCampaignFailedError: OptimoveCampaignFailedError,
+    exceptions.NetmeraError: NetmeraError,
+    exceptions.SessionMError: SessionMError,
+    exceptions.StickyStreetError: StickyStreetError,
 }
 
 
-def ending_the_task(error: exceptions.OptimoveError) -> exceptions.OptimoveError:
+def ending_the_task(error: exceptions.RemoteSystemError) -> exceptions.RemoteSystemError:
     """The same error in the class that ends a task without a retry, where a retry cannot help.
 
     :param error: any error of ours.
@@ -62,7 +77,7 @@ def ending_the_task(error: exceptions.OptimoveError) -> exceptions.OptimoveError
         Airflow shall retry.
     """
     ending = _ENDING.get(type(error))
-    if ending is None:
+    if ending is None or not error.permanent:
         return error
     translated = ending.__new__(ending)
     translated.args = error.args
@@ -75,7 +90,7 @@ def permanent_errors_end_the_task() -> Iterator[None]:
     """Raise the errors of the block as :func:`ending_the_task` gives them."""
     try:
         yield
-    except exceptions.OptimoveError as error:
+    except exceptions.RemoteSystemError as error:
         translated = ending_the_task(error)
         if translated is error:
             raise

@@ -18,9 +18,9 @@ from airflow_provider_optimove.storage.row_report import RowReport
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_optimove.clients.calls import Fetched
     from airflow_provider_optimove.clients.optimove.batching import Batch, Plan
     from airflow_provider_optimove.clients.optimove.bulk_write import BulkWrite, Outcome, RejectedRow
-    from airflow_provider_optimove.clients.optimove.client import Fetched
     from airflow_provider_optimove.clients.optimove.functions import Function, Parameter
     from airflow_provider_optimove.clients.optimove.rows import Grouping, Objects, RowChecker, Stretch
     from airflow_provider_optimove.hooks.optimove import OptimoveHook

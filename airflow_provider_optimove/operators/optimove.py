@@ -32,8 +32,8 @@ from airflow_provider_optimove.operators.event_listener import (
 from airflow_provider_optimove.storage.row_report import RowReport
 
 if TYPE_CHECKING:
+    from airflow_provider_optimove.clients.calls import Fetched
     from airflow_provider_optimove.clients.optimove.bulk_write import Outcome
-    from airflow_provider_optimove.clients.optimove.client import Fetched
     from airflow_provider_optimove.clients.optimove.functions import Parameter
 
 _COMMON = OptimoveBatchedWriteOperator.template_fields

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 
 import msgspec
 
+from airflow_provider_optimove.clients.calls import Fetched
 from airflow_provider_optimove.clients.optimove.batching import Batch, Plan
-from airflow_provider_optimove.clients.optimove.client import UNIQUE_MESSAGE_ID, Fetched, OptimoveClient
+from airflow_provider_optimove.clients.optimove.client import UNIQUE_MESSAGE_ID, OptimoveClient
 from airflow_provider_optimove.exceptions import (
     MOST_PROBLEMS_SHOWN,
     OptimoveBadRequestError,

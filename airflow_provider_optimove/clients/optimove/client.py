@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import html
-import json
 import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from requests.auth import AuthBase
 
-from airflow_provider_optimove.clients.http import (
-    ConnectionFailure,
-    HttpAnswer,
-    HttpClient,
-    HttpRequest,
-    HttpSettings,
-    Redactor,
-    TryAgain,
-)
+from airflow_provider_optimove.clients.answers import explanation, retry_after
+from airflow_provider_optimove.clients.calls import CredentialsRefused, Fetched, SystemClient, SystemSettings
+from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer, HttpRequest
 from airflow_provider_optimove.clients.optimove import arguments, protocol, remarks
 from airflow_provider_optimove.clients.optimove.auth import (
     ApiKeyAuth,
@@ -59,9 +51,8 @@ from airflow_provider_optimove.exceptions import (
     OptimoveBadRequestError,
     OptimoveError,
     OptimoveInputError,
-    OptimoveRejectedRowsError,
     OptimoveResponseError,
-    OptimoveUncertainWriteError,
+    RemoteSystemError,
 )
 
 log = logging.getLogger(__name__)
@@ -76,7 +67,7 @@ NAMES_TOP = re.compile(r"(\$|%24|&#36;|(parameter|input)\W+)top\b", re.IGNORECAS
 
 
 @dataclass(frozen=True)
-class OptimoveSettings:
+class OptimoveSettings(SystemSettings):
     """An account and how to reach it.
 
     :param http: address, timeouts, retries, certificates and proxies.
@@ -90,7 +81,6 @@ class OptimoveSettings:
     :param session_cache: where the token of login mode is shared: by the host's processes, or in this one only.
     """
 
-    http: HttpSettings
     api_key: str | None = field(default=None, repr=False)
     user_name: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -105,15 +95,7 @@ class OptimoveSettings:
         return bool(self.user_name)
 
 
-class Fetched(NamedTuple):
-    """A successful call: its answer, a checksum of it, and whether an earlier attempt may have taken effect."""
-
-    answer: Any
-    checksum: int
-    repeated: bool
-
-
-class OptimoveClient(AllFunctions):
+class OptimoveClient(SystemClient, AllFunctions):
     """Calls Optimove's functions: by name with :meth:`call` and :meth:`rows`, or as typed methods.
 
     Every function can raise :class:`OptimoveInputError` (before anything is sent),
@@ -130,35 +112,13 @@ class OptimoveClient(AllFunctions):
         self,
         settings: OptimoveSettings,
         *,
-        translate_error: Callable[[OptimoveError], OptimoveError] = lambda error: error,
+        translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error,
     ) -> None:
-        self.settings = settings
-        self._translate_error = translate_error
-        proxy_passwords = [_password_in(proxy) for proxy in settings.http.proxies.values()]
         of_listeners = _forms_in_urls(settings.listener_secret or "")
-        secrets = [settings.api_key, settings.password, settings.listener_secret, *of_listeners, *proxy_passwords]
-        self._redact = Redactor(secrets)
-        self._http = HttpClient(settings.http, self._redact)
-        self._on_its_way = False
+        secrets = [settings.api_key, settings.password, settings.listener_secret, *of_listeners]
+        super().__init__(settings.http, secrets=secrets, translate_error=translate_error)
+        self.settings = settings
         self.takes_message_ids = True
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.settings.http.base_url!r})"
-
-    def __enter__(self) -> OptimoveClient:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the kept-alive connections; the client can still be used afterwards."""
-        self._http.close()
-
-    @property
-    def calls_made(self) -> int:
-        """How many requests this client has sent so far, repeated ones and Logins included."""
-        return self._http.requests_sent
 
     def call(
         self, function: str, parameters: Mapping[str, Any] | None = None, /, *, body: Any = None, **keywords: Any
@@ -183,16 +143,6 @@ class OptimoveClient(AllFunctions):
     def account(self) -> tuple[str, str, str | None]:
         """What tells this account from others: address, path and user; no secret."""
         return self.settings.http.base_url, self.settings.api_path, self.settings.user_name
-
-    @property
-    def redact(self) -> Redactor:
-        """What takes this account's secrets out of text, also the token of the session."""
-        return self._redact
-
-    @property
-    def may_have_happened(self) -> bool:
-        """Whether the call that is under way, or the last one, may have taken effect without an answer that says so."""
-        return self._on_its_way
 
     def send(self, function: Function, bound: Mapping[str, Any]) -> Fetched:
         """Make one call of a write whose arguments were checked before.
@@ -289,10 +239,6 @@ class OptimoveClient(AllFunctions):
         page_size = arguments.checked_value(function, "page_size", page_size, Integer(minimum=1, maximum=LARGEST_PAGE))
         return self._pages(function, bound, page_size, reading)
 
-    def _translated_items(self, items: Iterator[T]) -> Iterator[T]:
-        with self._translated():
-            yield from items
-
     def _pages(self, function: Function, bound: Mapping[str, Any], page_size: int, reading: Reading) -> Iterator[Any]:
         """What is read of each page."""
         if not function.paged:
@@ -328,18 +274,9 @@ class OptimoveClient(AllFunctions):
         )
         return rows
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except OptimoveError as error:
-            translated = self._translate_error(error)
-            if translated is error:
-                raise
-            raise translated.with_traceback(error.__traceback__) from error.__cause__
-
     def _fetch(self, function: Function, bound: Mapping[str, Any], reading: Reading = protocol.DECODED) -> Fetched:
         """One call with all its retries."""
+        # Also while a Login comes first.
         self._on_its_way = False
         for parameter in function.own_parameters:
             if isinstance(parameter.format, Text) and parameter.format.secret and parameter.name in bound:
@@ -369,26 +306,26 @@ class OptimoveClient(AllFunctions):
         request = protocol.request_of(function, bound, api_path=self.settings.api_path)
         deadline = self._http.deadline()
         if function.name == protocol.LOGIN:
-            fetched = self._exchange(function, request, None, deadline, reading)
+            fetched = self._ask(function, request, None, deadline, reading)
             self._redact.add(fetched.answer)
             return fetched
         if not self.settings.login_mode:
-            return self._exchange(function, request, ApiKeyAuth(self.settings.api_key or ""), deadline, reading)
+            return self._ask(function, request, ApiKeyAuth(self.settings.api_key or ""), deadline, reading)
         with _apart_from_the_call(may_have_happened=False):
             token = self._session.token(deadline)
         try:
-            return self._exchange(function, request, self._token_auth(token), deadline, reading)
-        except protocol.SessionRefused as refused:
+            return self._ask(function, request, self._token_auth(token), deadline, reading)
+        except CredentialsRefused as refused:
             repeated = refused.repeated
         with _apart_from_the_call(may_have_happened=repeated):
             token = self._session.renew(token, deadline)
         try:
-            return self._exchange(function, request, self._token_auth(token), deadline, reading, repeated=repeated)
-        except protocol.SessionRefused as refused:
+            return self._ask(function, request, self._token_auth(token), deadline, reading, repeated=repeated)
+        except CredentialsRefused as refused:
             refused.error.may_have_happened = refused.repeated
             raise refused.error from None
 
-    def _exchange(
+    def _ask(
         self,
         function: Function,
         request: HttpRequest,
@@ -398,84 +335,32 @@ class OptimoveClient(AllFunctions):
         *,
         repeated: bool = False,
     ) -> Fetched:
-        times_sent = 0
-        lost = repeated
-        # And not the Login that it needs first.
-        of_the_caller = function.name != protocol.LOGIN
-
-        def read(outcome: HttpAnswer | ConnectionFailure) -> Fetched:
-            nonlocal times_sent, lost
-            times_sent += 1
-            refused: Exception | None = None
-            try:
-                answer = reading.judge(function, outcome, login_mode=self.settings.login_mode)
-            except TryAgain as error:
-                lost = lost or (outcome.sent if isinstance(outcome, ConnectionFailure) else outcome.status != 429)
-                refused = error
-            except (protocol.SessionRefused, OptimoveError) as error:
-                taken = isinstance(outcome, HttpAnswer) and 200 <= outcome.status < 300
-                lost = lost or (taken and not isinstance(error, OptimoveRejectedRowsError))
-                refused = error
-            if refused is not None and of_the_caller:
-                self._on_its_way = lost or isinstance(refused, OptimoveUncertainWriteError)
-            if refused is not None:
-                # Judged again without secrets, for what is raised: taken out later, a part of one could be left where
-                # a long text was cut off. And out of the except block, or the first error would hang on the second.
-                shown = self._without_secrets(outcome) if isinstance(outcome, HttpAnswer) else outcome
-                reading.judge(function, shown, login_mode=self.settings.login_mode)
-                raise refused
-            assert isinstance(outcome, HttpAnswer)
-            if outcome.status != 200:
+        def judge(outcome: HttpAnswer | ConnectionFailure) -> Any:
+            answer = reading.judge(function, outcome, login_mode=self.settings.login_mode)
+            if isinstance(outcome, HttpAnswer) and outcome.status != 200:
                 # Customers' data and tokens do not belong in a log.
                 tells = function.answer == "nothing" or function.lane == "mail"
-                said = protocol.explanation(self._without_secrets(outcome).body).text if tells else ""
+                said = explanation(self._without_secrets(outcome).body).text if tells else ""
                 log.warning("%s: accepted with HTTP %d %s", function.name, outcome.status, said)
-            return Fetched(answer, outcome.checksum, lost)
+            return answer
 
-        @contextmanager
-        def slot(deadline: float) -> Iterator[None]:
-            with self._gates[function.lane].slot(deadline):
-                self._on_its_way = self._on_its_way or of_the_caller
-                yield
-
-        try:
-            return self._http.exchange(
-                request,
-                read,
-                name=function.name,
-                auth=auth,
-                deadline=deadline,
-                gate=slot,
-                body_reader=reading.body_reader,
-            )
-        except protocol.SessionRefused as refused:
-            refused.error.redact(self._redact)
-            refused.repeated = lost
-            raise
-        except OptimoveError as error:
-            error.function = error.function or function.name
-            error.may_have_happened = lost or isinstance(error, OptimoveUncertainWriteError)
-            error.redact(self._redact)
-            if times_sent > 1:
-                error.add(f"tried {times_sent} times")
-            raise
-
-    def _without_secrets(self, answer: HttpAnswer) -> HttpAnswer:
-        text = answer.body.decode("utf-8", errors="replace").removeprefix("\ufeff")
-        with suppress(ValueError, RecursionError):
-            # Whatever was escaped, in the one form that is known to be redacted.
-            text = json.dumps(json.loads(text), ensure_ascii=False)
-        text = self._redact(text)
-        unescaped = html.unescape(text)
-        if self._redact(unescaped) != unescaped:
-            text = self._redact(unescaped)
-        return replace(answer, body=text.encode(errors="replace"), reason=self._redact(answer.reason))
+        return self._exchange(
+            function.name,
+            request,
+            judge,
+            auth=auth,
+            deadline=deadline,
+            gate=self._gates[function.lane].slot,
+            body_reader=reading.body_reader,
+            repeated=repeated,
+            for_credentials=function.name == protocol.LOGIN,
+        )
 
     def _login(self, deadline: float) -> str:
         function = catalogue()[protocol.LOGIN]
         credentials = {"UserName": self.settings.user_name, "Password": self.settings.password}
         request = protocol.request_of(function, arguments.bind(function, credentials), api_path=self.settings.api_path)
-        token = self._exchange(function, request, None, deadline, LOGIN_READING).answer
+        token = self._ask(function, request, None, deadline, LOGIN_READING).answer
         # A token that cannot be sent must not be kept for others.
         self._token_auth(token)
         return str(token)
@@ -531,12 +416,6 @@ def _forms_in_urls(listener_secret: str) -> Iterator[str]:
             yield from (secret, escaped, in_lower_case, quote(escaped), quote(in_lower_case))
 
 
-def _password_in(proxy: str) -> str | None:
-    """The password in a proxy's address, also in one that cannot be used."""
-    found = re.match(r"(?s)(?:[^:/]*://)?[^:]*:(.*)@", proxy)
-    return found[1] if found else None
-
-
 def _is_unknown_message_id(message: str) -> bool:
     """Whether a refusal means that the account does not know UniqueMessageID, and not that this one is taken or bad."""
     said = message.lower()
@@ -547,7 +426,7 @@ def _is_unknown_message_id(message: str) -> bool:
 def _judge_login(function: Function, outcome: HttpAnswer | ConnectionFailure, *, login_mode: bool) -> Any:
     """A Login that is refused for now is not repeated blindly: another process may have logged in meanwhile."""
     if isinstance(outcome, HttpAnswer) and outcome.status == 429:
-        raise LoginDelayed(protocol.retry_after(outcome))
+        raise LoginDelayed(retry_after(outcome))
     return protocol.judge(function, outcome, login_mode=login_mode)
 
 

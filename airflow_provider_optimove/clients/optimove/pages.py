@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from airflow_provider_optimove.clients.answers import BYTE_ORDER_MARK
+
 LONGEST_OPENING = 100
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _raw_rows = msgspec.json.Decoder(list[msgspec.Raw])
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import datetime
-import html
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
 from typing import Any, NoReturn, TypedDict
 
 import msgspec
 
+from airflow_provider_optimove.clients.answers import (
+    BYTE_ORDER_MARK,
+    NO_DATA,
+    clipped,
+    explanation,
+    in_doubt,
+    redirection,
+    retry_after,
+    said_of,
+)
+from airflow_provider_optimove.clients.calls import CredentialsRefused
 from airflow_provider_optimove.clients.http import BodyReader, ConnectionFailure, HttpAnswer, HttpRequest, TryAgain
 from airflow_provider_optimove.clients.optimove.functions import Function
-from airflow_provider_optimove.clients.optimove.pages import BYTE_ORDER_MARK, Page, PageReader, page_of
+from airflow_provider_optimove.clients.optimove.pages import Page, PageReader, page_of
 from airflow_provider_optimove.exceptions import (
     OptimoveAuthenticationError,
     OptimoveBadRequestError,
@@ -29,25 +36,8 @@ from airflow_provider_optimove.exceptions import (
 )
 
 LOGIN = "Login"
-LONGEST_EXPLANATION = 2_000
-NO_DATA: tuple[Any, ...] = (None, "", [], {})
 # Of a function that reads. 202 means not yet, 206 not all.
 ANSWERED = (200, 203, 204)
-
-
-class SessionRefused(Exception):
-    """The token was refused; a new Login may help.
-
-    :param error: what to raise when it does not.
-    """
-
-    repeated = False
-    """Whether an attempt before this one may have taken effect."""
-
-    def __init__(self, error: OptimoveError) -> None:
-        # Not its text: what is redacted later must not stay readable here.
-        super().__init__(error)
-        self.error = error
 
 
 def request_of(function: Function, bound: Mapping[str, Any], *, api_path: str = "") -> HttpRequest:
@@ -70,16 +60,6 @@ def request_of(function: Function, bound: Mapping[str, Any], *, api_path: str = 
     return HttpRequest(function.verb, path, query, body)
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """The server's own words."""
-
-    text: str
-    is_html: bool = False
-    data: Any = field(default=None, repr=False)
-    """What it is instead of an explanation: an object or an array that may hold anything."""
-
-
 def judge(function: Function, outcome: HttpAnswer | ConnectionFailure, *, login_mode: bool) -> Any:
     """What an outcome means for the caller.
 
@@ -88,7 +68,7 @@ def judge(function: Function, outcome: HttpAnswer | ConnectionFailure, *, login_
     :param login_mode: whether the call carried the token of a Login.
     :returns: the decoded answer; None or an empty list where Optimove has no data.
     :raises TryAgain: the call may be repeated: nothing happened, or the function is harmless to repeat.
-    :raises SessionRefused: the token is not valid any more.
+    :raises CredentialsRefused: the token is not valid any more.
     :raises OptimoveError: whatever repeating does not mend.
     """
     if isinstance(outcome, ConnectionFailure):
@@ -132,31 +112,6 @@ DECODED = Reading(judge)
 UNDECODED = Reading(judge_page, PageReader)
 
 
-def explanation(body: bytes) -> Explanation:
-    """The server's explanation in the body of an error: text, a JSON string or object, or an HTML page."""
-    text = body.decode("utf-8", errors="replace").removeprefix("\ufeff").strip()
-    if _is_html(text):
-        words = re.sub(r"(?is)<(script|style).*?</\1>|<[^>]*>", " ", text)
-        return Explanation(_clipped(" ".join(html.unescape(words).split())), is_html=True)
-    try:
-        value = msgspec.json.decode(text.encode())
-    except (msgspec.DecodeError, RecursionError):
-        return Explanation(_clipped(text))
-    if value in NO_DATA:
-        return Explanation("")
-    if isinstance(value, Mapping):
-        by_name = {str(name).lower(): part for name, part in value.items()}
-        named = [
-            by_name[name]
-            for name in ("error", "message", "errormessage", "title", "detail", "errors")
-            if by_name.get(name)
-        ]
-        if named:
-            return Explanation(_clipped(": ".join(dict.fromkeys(str(part) for part in named))))
-    data = value if isinstance(value, (Mapping, list)) else None
-    return Explanation(_clipped(value if isinstance(value, str) else text), data=data)
-
-
 def _again_or_doubt(
     function: Function, error: OptimoveError, *, happened: bool, after: float | None = None
 ) -> NoReturn:
@@ -165,8 +120,7 @@ def _again_or_doubt(
         raise TryAgain(error, after)
     does = "mail" if function.lane == "mail" else "count"
     raise OptimoveUncertainWriteError(
-        f"{error.message}; the write may have taken effect or not, and it was not sent again because a second one"
-        f" may {does} twice",
+        error.message + in_doubt(f"{does} twice"),
         function=function.name,
         status=error.status,
     )
@@ -261,7 +215,7 @@ def _unexpected(function: Function, answer: HttpAnswer, what: str) -> NoReturn:
         "object": "an object",
         "rows": "an array of rows",
     }[function.answer]
-    message = f"expected {expected}, and Optimove answered: {_clipped(what)}"
+    message = f"expected {expected}, and Optimove answered: {clipped(what)}"
     error = OptimoveResponseError(message, function=function.name, status=answer.status)
     if function.repeatable:
         raise error
@@ -275,22 +229,16 @@ class _Facts(TypedDict):
 
 def _raise_for_status(function: Function, answer: HttpAnswer, *, login_mode: bool) -> NoReturn:
     status = answer.status
-    words = explanation(answer.body)
-    said = words.text or answer.reason or "no explanation"
-    if words.is_html:
-        said = f"{said} [an HTML page: a firewall or proxy may have answered in Optimove's place]"
+    said = said_of(answer, "Optimove's")
     facts = _Facts(function=function.name, status=status)
-    if 300 <= status < 400:
-        target = answer.headers.get("Location", "nowhere")
-        raise OptimoveResponseError(
-            f"redirected to {target.split('?')[0]}, which is not followed; is the host right?", **facts
-        )
+    if (told := redirection(answer)) is not None:
+        raise OptimoveResponseError(told, **facts)
     if function.name == LOGIN and status in (401, 500):
         raise OptimoveAuthenticationError(f"the user name or password is not accepted: {said}", **facts)
-    expired = status == 403 and "expired" in f"{answer.reason} {words.text}".lower()
+    expired = status == 403 and "expired" in f"{answer.reason} {said}".lower()
     if login_mode and function.name != LOGIN and (status == 401 or expired):
         message = f"the token of the session is refused, and so is a new one: {said}"
-        raise SessionRefused(OptimoveAuthenticationError(message, **facts))
+        raise CredentialsRefused(OptimoveAuthenticationError(message, **facts))
     if status == 401:
         raise OptimoveAuthenticationError(f"the API key is not accepted: {said}", **facts)
     if status == 403:
@@ -311,30 +259,6 @@ def _raise_for_status(function: Function, answer: HttpAnswer, *, login_mode: boo
     if status == 404:
         said = f"{said} (no such address; is the host right, and the connection's api_path?)"
     raise OptimoveBadRequestError(said, **facts)
-
-
-def retry_after(answer: HttpAnswer) -> float | None:
-    """Seconds that the server asks to wait, if it does; from either form of ``Retry-After``."""
-    value = answer.headers.get("Retry-After")
-    if not value:
-        return None
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value.strip()):
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return max(0.0, (moment - datetime.datetime.now(datetime.UTC)).total_seconds())
-
-
-def _is_html(text: str) -> bool:
-    return bool(re.match(r"(?is)\s*<(!--|!doctype|html|head|body|\?xml|title)", text))
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= LONGEST_EXPLANATION else f"{text[:LONGEST_EXPLANATION]}..."
 
 
 def _query_text(value: Any) -> str:

@@ -19,11 +19,11 @@ import requests
 import requests_mock
 import urllib3
 
+from airflow_provider_optimove.clients.answers import LONGEST_EXPLANATION
 from airflow_provider_optimove.clients.http import HttpSettings
 from airflow_provider_optimove.clients.optimove import auth
 from airflow_provider_optimove.clients.optimove import client as client_module
 from airflow_provider_optimove.clients.optimove.client import OptimoveClient, OptimoveSettings
-from airflow_provider_optimove.clients.optimove.protocol import LONGEST_EXPLANATION
 from airflow_provider_optimove.exceptions import (
     OptimoveAuthenticationError,
     OptimoveBadRequestError,
@@ -36,6 +36,7 @@ from airflow_provider_optimove.exceptions import (
     OptimoveServerError,
     OptimoveUncertainWriteError,
     OptimoveUnknownFunctionError,
+    RemoteSystemError,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def client_of(
     base_url: str = BASE,
     *,
     login: bool = False,
-    translate_error: Callable[[OptimoveError], OptimoveError] = lambda error: error,
+    translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error,
     **http: Any,
 ) -> OptimoveClient:
     credentials: dict[str, Any] = {"api_key": API_KEY}

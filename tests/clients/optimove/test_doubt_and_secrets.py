@@ -22,13 +22,14 @@ import requests_mock
 import urllib3
 
 from airflow_provider_optimove.clients import http
+from airflow_provider_optimove.clients.answers import LONGEST_EXPLANATION
 from airflow_provider_optimove.clients.http import HttpAnswer, HttpSettings, Redactor
 from airflow_provider_optimove.clients.optimove import auth, remarks
 from airflow_provider_optimove.clients.optimove.arguments import bind
 from airflow_provider_optimove.clients.optimove.batching import plan_batches
 from airflow_provider_optimove.clients.optimove.client import OptimoveClient, OptimoveSettings
 from airflow_provider_optimove.clients.optimove.functions import Function, catalogue
-from airflow_provider_optimove.clients.optimove.protocol import LONGEST_EXPLANATION, judge
+from airflow_provider_optimove.clients.optimove.protocol import judge
 from airflow_provider_optimove.clients.optimove.rows import Objects, RowChecker, row_shape
 from airflow_provider_optimove.exceptions import (
     OptimoveBadRequestError,

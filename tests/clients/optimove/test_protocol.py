@@ -10,17 +10,15 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_optimove.clients.answers import LONGEST_EXPLANATION, explanation, retry_after
+from airflow_provider_optimove.clients.calls import CredentialsRefused
 from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer, TryAgain
 from airflow_provider_optimove.clients.optimove.arguments import bind
 from airflow_provider_optimove.clients.optimove.functions import catalogue
 from airflow_provider_optimove.clients.optimove.protocol import (
-    LONGEST_EXPLANATION,
-    SessionRefused,
-    explanation,
     judge,
     judge_page,
     request_of,
-    retry_after,
 )
 from airflow_provider_optimove.exceptions import (
     OptimoveAuthenticationError,
@@ -318,7 +316,7 @@ EXPIRED = {
 @pytest.mark.parametrize(("body", "reason"), EXPIRED.values(), ids=EXPIRED)
 @pytest.mark.parametrize("name", ["GetAllActions", "AddPromotions", *OTHER_WRITES])
 def test_an_expired_token_asks_for_a_new_login(name: str, body: bytes, reason: str) -> None:
-    with pytest.raises(SessionRefused) as caught:
+    with pytest.raises(CredentialsRefused) as caught:
         judged(name, answer(403, body, reason=reason), login_mode=True)
     assert caught.value.error.function == name
     assert caught.value.error.status == 403
@@ -340,7 +338,7 @@ def test_a_403_that_does_not_say_expired_is_a_permission_error(body: bytes) -> N
 @pytest.mark.parametrize("name", ["GetAllActions", *OTHER_WRITES])
 @pytest.mark.parametrize("body", [b"", b'"Unauthorized"', PAGE])
 def test_a_401_asks_for_a_new_login(name: str, body: bytes) -> None:
-    with pytest.raises(SessionRefused) as caught:
+    with pytest.raises(CredentialsRefused) as caught:
         judged(name, answer(401, body), login_mode=True)
     assert type(caught.value.error) is OptimoveAuthenticationError
 
