@@ -9,6 +9,7 @@ On the command line: ``python -m airflow_provider_optimove.sandbox``.
 
 from airflow_provider_optimove.sandbox.events import Delivery
 from airflow_provider_optimove.sandbox.faults import Fault
+from airflow_provider_optimove.sandbox.netmera import NetmeraSandbox
 from airflow_provider_optimove.sandbox.server import UNDOCUMENTED_PAGING, Call, OptimoveSandbox
 
-__all__ = ["UNDOCUMENTED_PAGING", "Call", "Delivery", "Fault", "OptimoveSandbox"]
+__all__ = ["UNDOCUMENTED_PAGING", "Call", "Delivery", "Fault", "NetmeraSandbox", "OptimoveSandbox"]
