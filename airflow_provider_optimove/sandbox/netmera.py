@@ -29,7 +29,7 @@ class NetmeraSandbox(SystemStandIn):
     :param api_key: the REST key it accepts.
     """
 
-    def __init__(self, port: int = 0, app_key: str = "sandbox-app-key", api_key: str = "sandbox-key") -> None:
+    def __init__(self, *, port: int = 0, app_key: str = "sandbox-app-key", api_key: str = "sandbox-key") -> None:
         super().__init__(port)
         self.app_key = app_key
         self.api_key = api_key

@@ -161,6 +161,11 @@ class StandIn(ABC, Generic[CallT]):
     def connection(self) -> str:
         """The Airflow connection that leads here, as JSON for ``AIRFLOW_CONN_…``."""
 
+    @property
+    def connection_id(self) -> str:
+        """The id that hooks and operators look that connection up by when they are told no other."""
+        return f"{json.loads(self.connection)['conn_type']}_default"
+
     def calls_of(self, function: str) -> list[CallT]:
         """The calls of one function or operation, oldest first; its name in any letter case."""
         return [call for call in list(self.calls) if call.function.lower() == function.lower()]

@@ -75,6 +75,7 @@ def test_the_stand_in_of_the_docstring(parrot: Any, connection: http.client.HTTP
     assert say(connection, "words=no", FORM, key="another") == (401, b"the key is not valid")
     assert parrot.said == ["hello there", "again"]
     assert json.loads(parrot.connection) == {"conn_type": "parrot", "host": parrot.url, "password": KEY}
+    assert parrot.connection_id == "parrot_default"
 
 
 def test_an_address_that_does_not_exist(parrot: Any, connection: http.client.HTTPConnection) -> None:
@@ -151,7 +152,8 @@ def test_an_answer_in_pieces_is_truncated(
 @pytest.mark.parametrize("body", ["<no/>", b"<no/>", [b"<no", b"/>"]])
 def test_a_body_instead_of_the_answer(parrot: Any, connection: http.client.HTTPConnection, body: Any) -> None:
     parrot.pieces, parrot.length = [b"12"], 2
-    parrot.fail("SAY", body=body, status=502, content_type="text/xml", headers={"Retry-After": "3"})
+    how = {"status": 502, "content_type": "text/xml", "headers": {"Retry-After": "3"}, "takes_effect": True}
+    parrot.fail("SAY", body=body, **how)
     response = get(connection)
 
     assert (response.status, response.read()) == (502, b"<no/>")
