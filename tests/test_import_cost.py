@@ -47,7 +47,9 @@ def imports_of_airflow(module: str) -> set[str]:
 @functools.cache
 def loaded() -> frozenset[str]:
     """The modules that are loaded beyond the baseline when a fresh interpreter imports everything."""
-    baseline = sorted({"import airflow.providers.common.compat.sdk"}.union(*map(imports_of_airflow, modules())))
+    baseline = sorted(
+        {"from airflow.providers.common.compat.sdk import BaseOperator"}.union(*map(imports_of_airflow, modules()))
+    )
     program = "\n".join(
         [
             "import json, sys",

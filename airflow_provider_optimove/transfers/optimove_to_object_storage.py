@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from gzip import GzipFile
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
-from airflow_provider_optimove.exceptions import OptimoveError, OptimoveInputError
+from airflow_provider_optimove.exceptions import OptimoveError
 from airflow_provider_optimove.hooks.task_arguments import check_choices
-from airflow_provider_optimove.storage.formats import FileFormat, format_of
-from airflow_provider_optimove.storage.paths import location_of, shown_path, text_of_path, uri_of
+from airflow_provider_optimove.storage.formats import format_of
+from airflow_provider_optimove.storage.paths import shown_path
+from airflow_provider_optimove.transfers.to_object_storage import Piece, Pieces, ToObjectStorageOperator, named
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from airflow_provider_optimove.clients.optimove.functions import Function
     from airflow_provider_optimove.clients.optimove.pages import Page
     from airflow_provider_optimove.hooks.optimove import OptimoveHook
-    from airflow_provider_optimove.storage.row_writers import RowWriter
     from airflow_provider_optimove.storage.shaping import FileLayout
     from airflow_provider_optimove.transfers.data_changes import DataChanges
     from airflow_provider_optimove.transfers.planned_files import PlannedFile
-
-# Measured: higher levels take more time than a page takes to arrive.
-GZIP_LEVEL = 3
 
 
 @dataclass(frozen=True)
@@ -51,7 +41,7 @@ class _Read:
     calls: Sequence[_Call]
 
 
-class OptimoveToObjectStorageOperator(BaseOperator):
+class OptimoveToObjectStorageOperator(ToObjectStorageOperator):
     """Read all rows of a function into a file: JSON Lines, CSV or Parquet; JSON Lines and CSV also compressed.
 
     Nothing is cut off: a function that pages is read to its end, the next page while the last one is written. A file
@@ -89,44 +79,28 @@ class OptimoveToObjectStorageOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = (
-        *("optimove_conn_id", "function", "parameters", "path", "columns", "rename"),
-        "object_storage_conn_id",
+        *("optimove_conn_id", "function", "parameters"),
+        *ToObjectStorageOperator.template_fields,
     )
 
     def __init__(
         self,
         *,
         function: str,
-        path: str,
         parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        file_format: FileFormat | None = None,
         page_size: int | None = None,
-        columns: Sequence[str] | None = None,
-        rename: Mapping[str, str] | None = None,
         attributes_as_fields: bool | None = None,
-        overwrite: bool = True,
         on_data_update: Literal["warn", "fail"] = "warn",
-        object_storage_conn_id: str | None = None,
         optimove_conn_id: str = "optimove_default",
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        check_choices(
-            function,
-            file_format=(file_format, (None, *get_args(FileFormat))),
-            on_data_update=(on_data_update, ("warn", "fail")),
-        )
         self.function = function
-        self.path = path
+        super().__init__(**kwargs)
+        check_choices(function, on_data_update=(on_data_update, ("warn", "fail")))
         self.parameters = parameters
-        self.file_format = file_format
         self.page_size = page_size
-        self.columns = columns
-        self.rename = rename
         self.attributes_as_fields = attributes_as_fields
-        self.overwrite = overwrite
         self.on_data_update = on_data_update
-        self.object_storage_conn_id = object_storage_conn_id
         self.optimove_conn_id = optimove_conn_id
 
     @cached_property
@@ -136,78 +110,41 @@ class OptimoveToObjectStorageOperator(BaseOperator):
 
         return OptimoveHook(self.optimove_conn_id)
 
-    def execute(self, context: Context) -> dict[str, Any] | list[dict[str, Any]]:
-        """Read the rows and write the files."""
-        from airflow_provider_optimove.hooks.asset_events import add_to_asset_events
-        from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
-        from airflow_provider_optimove.transfers.planned_files import has_placeholder
+    def source(self) -> str:
+        """The function's URI."""
+        server = urlsplit(self.hook.client.settings.http.base_url).netloc
+        return f"optimove://{server}/{self._declared().path}"
 
-        with permanent_errors_end_the_task():
-            results = self._transfer()
-            sums = {name: sum(result[name] for result in results) for name in ("rows", "bytes", "pages")}
-            add_to_asset_events(context, self.outlets, sums)
-        several = has_placeholder(str(self.path)) and not isinstance(self.parameters, Mapping)
-        if several:
-            self.log.info("%s: files: %s, rows: %s", self.function, f"{len(results):,}", f"{sums['rows']:,}")
-        return results if several else results[0]
-
-    def _transfer(self) -> list[dict[str, Any]]:
+    def transfer(self) -> dict[str, Any] | list[dict[str, Any]]:
+        """Make the calls and write the files."""
         from airflow_provider_optimove.transfers.data_changes import DataChanges
-        from airflow_provider_optimove.transfers.planned_files import planned_files
+        from airflow_provider_optimove.transfers.planned_files import has_placeholder, planned_files
 
         declared = self._declared()
-        path = text_of_path(self.path)
-        if path is None:
-            raise self._not_valid(f"path: expected the path of a file, got {type(self.path).__name__}")
+        path = self.path_text()
         planned = planned_files(declared, self.parameters, path)
         # The arguments of all calls are checked before the first is made.
         reads = list(self._reads(declared, planned))
-        if not self.overwrite:
-            self._check_that_none_exists(planned)
+        self.check_that_none_exists(file.path for file in planned)
         changes = None
         if declared.paged and reads:
             changes = DataChanges(self.hook.client, declared.name, fail=self.on_data_update == "fail")
         results: list[dict[str, Any]] = []
         for read in reads:
-            try:
-                results.append(self._write(read, changes, written=len(results), is_last=read is reads[-1]))
-            except OptimoveError as error:
-                error.function = error.function or declared.name
-                raise
-            self._report_lineage(declared, read.file)
+            with named(declared.name):
+                pieces = self._pieces(read, changes, written=len(results), is_last=read is reads[-1])
+                results.append(self.write_file(read.file.path, read.layout, pieces))
+            self.report_lineage(self.source(), read.file.path)
+        if not has_placeholder(path) or isinstance(self.parameters, Mapping):
+            return results[0]
+        rows = sum(result["rows"] for result in results)
+        self.log.info("%s: files: %s, rows: %s", self.function, f"{len(results):,}", f"{rows:,}")
         return results
 
-    def _write(self, read: _Read, changes: DataChanges | None, *, written: int, is_last: bool) -> dict[str, Any]:
-        from airflow_provider_optimove.clients.fetch_ahead import fetched_ahead
-        from airflow_provider_optimove.storage.row_writers import row_writer
-        from airflow_provider_optimove.storage.whole_file import whole_file
-
-        path = read.file.path
-        file_format, compressed = format_of(path, self.file_format)
-        as_they_came = file_format == "jsonl" and not read.layout.shapes and not read.layout.constants
-        started = time.monotonic()
-        rows = pages = 0
-        with whole_file(path, self.object_storage_conn_id, overwrite=self.overwrite) as whole:
-            # Without a name and a time, equal rows make equal files.
-            gzip = GzipFile("", "wb", GZIP_LEVEL, whole, mtime=0) if compressed else nullcontext(whole)
-            with gzip as content:
-                writer = row_writer(content, file_format, read.layout)
-                for constants, page in fetched_ahead(self._pages(read.calls)):
-                    _write_page(writer, page, constants, as_they_came=as_they_came)
-                    rows += page.rows
-                    pages += 1
-                    # Not to be held while the next one arrives.
-                    del page
-                writer.finish()
-            if changes is not None and (pages > 1 or (is_last and written)):
-                changes.check(shown_path(path), written)
-        size = whole.tell()
-        self.log.info(
-            "%s: %s rows, %s bytes, %s page%s, %s rows/s: %s",
-            *(self.function, f"{rows:,}", f"{size:,}", f"{pages:,}", "s" * (pages != 1)),
-            *(f"{rows / (time.monotonic() - started):,.0f}", shown_path(path)),
-        )
-        return {"path": location_of(path), "rows": rows, "bytes": size, "pages": pages}
+    def asset_facts(self, result: dict[str, Any] | list[dict[str, Any]]) -> Mapping[str, int]:
+        """The sums of all files."""
+        results = result if isinstance(result, list) else [result]
+        return {name: sum(one[name] for one in results) for name in ("rows", "bytes", "pages")}
 
     def _reads(self, declared: Function, planned: Sequence[PlannedFile]) -> Iterator[_Read]:
         from airflow_provider_optimove.clients.optimove.paging import DEFAULT_PAGE
@@ -216,7 +153,7 @@ class OptimoveToObjectStorageOperator(BaseOperator):
         page_size = DEFAULT_PAGE if self.page_size is None else self.page_size
         count = 1 if isinstance(self.parameters, Mapping | None) else len(self.parameters)
         for file in planned:
-            layout = self._layout(declared, file)
+            layout = self._layout_of(declared, file)
             calls = []
             for number, arguments in zip(file.numbers, file.calls, strict=True):
                 shown = f"call {number:,} of {count:,}{shown_call(declared, arguments)}" if count > 1 else ""
@@ -225,27 +162,24 @@ class OptimoveToObjectStorageOperator(BaseOperator):
                 calls.append(_Call(shown, constants, pages))
             yield _Read(file, layout, calls)
 
-    def _pages(self, calls: Sequence[_Call]) -> Iterator[tuple[Mapping[str, Any], Page]]:
-        """The pages of one call after the other, each with what is the same in all of its rows."""
-        for call in calls:
+    def _pieces(self, read: _Read, changes: DataChanges | None, *, written: int, is_last: bool) -> Pieces:
+        """The pages of one call after the other."""
+        count = 0
+        for call in read.calls:
             if call.shown:
                 self.log.info("%s: %s", self.function, call.shown)
             try:
                 for page in call.pages:
-                    yield call.constants, page
+                    yield Piece(page.pieces, page.rows, call.constants)
+                    count += 1
                     del page
             except OptimoveError as error:
                 if call.shown:
                     error.add(call.shown)
                 raise
-
-    def _check_that_none_exists(self, planned: Sequence[PlannedFile]) -> None:
-        from airflow_provider_optimove.storage.paths import storage_path
-
-        told = "exists, and overwrite is false; an earlier try of this task may have written it"
-        there = [file.path for file in planned if storage_path(file.path, self.object_storage_conn_id).exists()]
-        if there:
-            raise self._not_valid(*(f"path: {shown_path(path)} {told}" for path in there))
+        if changes is not None and (count > 1 or (is_last and written)):
+            changes.check(shown_path(read.file.path), written)
+        return {"pages": count}
 
     def _declared(self) -> Function:
         from airflow_provider_optimove.clients.optimove.arguments import find_function
@@ -253,25 +187,15 @@ class OptimoveToObjectStorageOperator(BaseOperator):
         declared = find_function(self.function)
         if declared.answer != "rows":
             remedy = "OptimoveFunctionOperator" if declared.reads else "the operator of this function"
-            raise self._not_valid(f"function: {declared.name} returns no rows; use {remedy}")
+            raise self.not_valid(f"function: {declared.name} returns no rows; use {remedy}")
         if declared.tells_secrets:
-            raise self._not_valid(f"function: the rows of {declared.name} hold secrets; use OptimoveFunctionOperator")
+            raise self.not_valid(f"function: the rows of {declared.name} hold secrets; use OptimoveFunctionOperator")
         return declared
 
-    def _layout(self, declared: Function, file: PlannedFile) -> FileLayout:
+    def _layout_of(self, declared: Function, file: PlannedFile) -> FileLayout:
         from airflow_provider_optimove.transfers.planned_files import layout_of
 
-        problems = []
-        if isinstance(self.columns, str) or not all(isinstance(name, str) for name in self.columns or ()):
-            problems.append(f"columns: expected a list of names, got {self.columns!r}")
-        if not isinstance(self.rename or {}, Mapping) or not all(
-            isinstance(name, str) for pair in (self.rename or {}).items() for name in pair
-        ):
-            problems.append(
-                f"rename: expected an object with names in the file by the fields' names, got {self.rename!r}"
-            )
-        if problems:
-            raise self._not_valid(*problems)
+        self.check_names()
         file_format, _ = format_of(file.path, self.file_format)
         return layout_of(
             declared,
@@ -281,24 +205,3 @@ class OptimoveToObjectStorageOperator(BaseOperator):
             rename=self.rename,
             attributes_as_fields=self.attributes_as_fields,
         )
-
-    def _report_lineage(self, declared: Function, file: PlannedFile) -> None:
-        from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
-
-        collector: Any = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
-        server = urlsplit(self.hook.client.settings.http.base_url).netloc
-        try:
-            collector.add_input_asset(context=self.hook, uri=f"optimove://{server}/{declared.path}")
-            collector.add_output_asset(context=self.hook, uri=uri_of(file.path))
-        except ValueError as error:
-            # Providers of storages check what a URI looks like; the file is there all the same.
-            self.log.warning("%s: not reported as lineage: %s", shown_path(file.path), error)
-
-    def _not_valid(self, *problems: str) -> OptimoveInputError:
-        return OptimoveInputError("the arguments are not valid", function=self.function, problems=problems)
-
-
-def _write_page(writer: RowWriter, page: Page, constants: Mapping[str, Any], *, as_they_came: bool) -> None:
-    # The first page decides on columns, so that it must not be cut. Other lines are best not copied.
-    for lines in page.pieces if as_they_came else (page.lines,):
-        writer.write(lines, constants)

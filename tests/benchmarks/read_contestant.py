@@ -106,7 +106,7 @@ def loop_to_gzip(read: Read, level: int = 9) -> Run:
 
 def loop_to_gzip_like_operator(read: Read) -> Run:
     """As hard as the operator compresses."""
-    from airflow_provider_optimove.transfers.optimove_to_object_storage import GZIP_LEVEL
+    from airflow_provider_optimove.transfers.to_object_storage import GZIP_LEVEL
 
     return loop_to_gzip(read, GZIP_LEVEL)
 
