@@ -29,6 +29,7 @@ from airflow_provider_optimove.clients.http import (
     HttpRequest,
     HttpSettings,
     Redactor,
+    StopReading,
     TryAgain,
 )
 
@@ -78,6 +79,19 @@ def test_a_request_arrives(serve: LocalServers) -> None:
         assert received.headers["User-Agent"] == USER_AGENT
         assert received.headers["Accept"] == "application/json"
         assert received.headers["Content-Type"] == "application/json"
+
+
+def test_a_request_may_have_headers_of_its_own(serve: LocalServers) -> None:
+    server = serve()
+    form = HttpRequest("POST", "", body=b"report=customers_all", headers={"Content-Type": "a/form", "X-Key": "fake"})
+    outcome_of(server.url, form, auth=Key())
+    (received,) = server.received
+    assert (received.target, received.body) == ("/", b"report=customers_all")
+    assert received.headers["Content-Type"] == "a/form"
+    assert (received.headers["X-Key"], received.headers["X-API-KEY"]) == ("fake", "fake-key-1")
+    assert received.headers["User-Agent"] == USER_AGENT
+    # Where the keys of some systems are.
+    assert "fake" not in repr(form)
 
 
 def test_the_user_agent_says_which_version_calls() -> None:
@@ -192,6 +206,32 @@ def test_only_a_200_is_read_as_it_arrives(serve: LocalServers, status: int) -> N
     answer = read_by(readers, serve(serve.answering(status, LONG)).url)
     assert (answer.status, answer.body, answer.content) == (status, LONG, None)
     assert readers.made == []
+
+
+def test_a_reader_may_stop(serve: LocalServers) -> None:
+    class Impatient(Reader):
+        def read(self, piece: bytes) -> None:
+            super().read(piece)
+            raise StopReading
+
+    server = serve(serve.answering(body=b"a" * 5_000_000), serve.answering(body=b"second"))
+    client = HttpClient(HttpSettings(server.url), Redactor([]))
+    with contextlib.closing(client):
+        exchange = client.exchange(
+            GET,
+            lambda outcome: outcome,
+            name="Name",
+            auth=None,
+            deadline=client.deadline(),
+            body_reader=Impatient,
+        )
+        assert isinstance(exchange, HttpAnswer)
+        assert 0 < len(exchange.content) < 5_000_000
+        # What was left unread is not the next answer.
+        following = exchanged(client)
+    assert isinstance(following, HttpAnswer)
+    assert following.body == b"second"
+    assert server.connections == 2
 
 
 def test_every_attempt_has_a_reader_of_its_own(serve: LocalServers, clock: Clock) -> None:

@@ -874,9 +874,9 @@ def test_every_error_is_translated(
     api: requests_mock.Mocker, clock: Clock, answers: list[dict[str, Any]], failing: Callable[[OptimoveClient], Any]
 ) -> None:
     api.get(requests_mock.ANY, answers or [{"json": []}])
-    seen: list[OptimoveError] = []
+    seen: list[RemoteSystemError] = []
 
-    def translate(error: OptimoveError) -> OptimoveError:
+    def translate(error: RemoteSystemError) -> RemoteSystemError:
         seen.append(error)
         return Translated(error.message, function=error.function, status=error.status)
 
