@@ -1,0 +1,1 @@
+"""SessionM: campaigns, opt-ins and the progress of customers."""
