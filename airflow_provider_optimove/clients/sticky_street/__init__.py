@@ -1,0 +1,1 @@
+"""Sticky Street (The Client Toolbox): the report of all customers."""

@@ -1,0 +1,273 @@
+"""StickyStreetClient: the one place that speaks HTTP to Sticky Street."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal, TypedDict, Unpack
+from urllib.parse import urlencode
+
+from airflow_provider_optimove.clients.answers import Operation, clipped, said_of, success_of
+from airflow_provider_optimove.clients.calls import SystemClient, SystemSettings
+from airflow_provider_optimove.clients.http import (
+    ConnectionFailure,
+    HttpAnswer,
+    HttpRequest,
+    StopReading,
+    TryAgain,
+)
+from airflow_provider_optimove.clients.optimove.functions.types import CalendarDate
+from airflow_provider_optimove.clients.optimove.values import Unfit, shown, value_check
+from airflow_provider_optimove.clients.sticky_street.report import NoReport, Report, ReportReader
+from airflow_provider_optimove.exceptions import OptimoveInputError, RemoteSystemError, StickyStreetError
+
+ALL_CUSTOMERS = Operation("Sticky Street", "customers_all", repeatable=True)
+
+FIELDS = (
+    *("first_name", "last_name", "phone", "email", "address1", "address2", "city", "state", "zip", "country"),
+    *("custom1", "custom_date", "customer_username", "customer_code", "card_number"),
+)
+"""The documented fields of a customer; an account may have others."""
+
+ACCESS_KEY_HEADER = "api_access_key"
+FORM = "application/x-www-form-urlencoded"
+NAME_OF_A_FUNCTION = re.compile(r"[A-Za-z_$][\w$.]*", re.ASCII)
+ID_OF_A_CAMPAIGN = re.compile(r"[0-9]+")
+ACCEPTED = {"JSON": "application/json, text/javascript", "XML": "application/xml, text/xml"}
+
+# A campaign and a day that no customer had a transaction in: whoever answers this says nothing of anybody.
+NO_CAMPAIGN = "000000000000"
+NO_DAY = "1970-01-01"
+LAST_DAY = "9999-12-31"
+
+_date = value_check(CalendarDate())
+"""The text of a date; raises Unfit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StickyStreetSettings(SystemSettings):
+    """An account and how to reach it.
+
+    :param account_id: the account.
+    :param user_id: the user.
+    :param user_password: the user's password, or the access key.
+    :param key_in_header: whether it travels in the header ``api_access_key`` instead of the body.
+    """
+
+    account_id: str
+    user_id: str
+    user_password: str = field(repr=False)
+    key_in_header: bool = False
+
+
+class ReportArguments(TypedDict, total=False):
+    """Which customers a report has, and how they travel. All arguments are optional.
+
+    * ``date_start``, ``date_end``: days of transactions; they need ``selected_campaigns``.
+    * ``selected_campaigns``: ids as text: only customers with a transaction in one of them. Also as one text, with
+      commas.
+    * ``last``: only customers that are new or changed since this id; 0: all. It excludes ``selected_campaigns``.
+    * ``output``: the format that is asked for; the customers are the same.
+    * ``callback``: the name of a function whose call JSON is wrapped in (JSONP); it is unwrapped again.
+    * ``condensed``: whether JSON comes without white space.
+    """
+
+    date_start: datetime.date | str | None
+    date_end: datetime.date | str | None
+    selected_campaigns: Sequence[str] | str
+    last: str | int | None
+    output: Literal["JSON", "XML"]
+    callback: str | None
+    condensed: bool
+
+
+class StickyStreetClient(SystemClient):
+    """Reads reports of Sticky Street (The Client Toolbox).
+
+    :param settings: the account and how to reach it.
+    :param translate_error: applied to every error before it is raised.
+    """
+
+    def __init__(
+        self,
+        settings: StickyStreetSettings,
+        *,
+        translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error,
+    ) -> None:
+        super().__init__(settings.http, secrets=[settings.user_password], translate_error=translate_error)
+        self.settings = settings
+
+    def all_customers(self, **arguments: Unpack[ReportArguments]) -> Iterator[dict[str, Any]]:
+        """The report of all customers.
+
+        :param arguments: which customers, and how they travel; see :class:`ReportArguments`.
+        :returns: an iterator of customers, with Sticky Street's names of the fields. The arguments are checked at once,
+            the call is made when the first one is asked for; none is given before all have arrived.
+        :raises OptimoveInputError: all that is wrong with the arguments.
+        :raises StickyStreetError: the call failed.
+        """
+        with self._translated():
+            fields = form_fields(**arguments)
+        return self._translated_items(self._customers(fields))
+
+    def report(self, **arguments: Unpack[ReportArguments]) -> Report:
+        """The same, as lines that nobody decoded, with what the answer has beside the customers.
+
+        :param arguments: which customers, and how they travel; see :class:`ReportArguments`.
+        :returns: the report, complete; to be read to its end or closed.
+        :raises OptimoveInputError: all that is wrong with the arguments.
+        :raises StickyStreetError: the call failed.
+        """
+        with self._translated():
+            return self._report(form_fields(**arguments))
+
+    def look(self) -> int:
+        """Ask for the customers of a campaign and a day that nobody had a transaction in.
+
+        :returns: how many customers were seen all the same; not more than the first few are read.
+        :raises StickyStreetError: the credentials are not accepted, or the call failed.
+        """
+        nobody = form_fields(date_start=NO_DAY, date_end=NO_DAY, selected_campaigns=(NO_CAMPAIGN,))
+        with self._translated(), closing(self._report(nobody, glance=True)) as report:
+            return report.rows
+
+    def _customers(self, fields: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        with closing(self._report(fields)) as report:
+            yield from report.customers()
+
+    def _report(self, fields: Mapping[str, str], *, glance: bool = False) -> Report:
+        with ExitStack() as of_attempt:
+
+            def reader() -> ReportReader:
+                # What an attempt before this one has left.
+                of_attempt.close()
+                return of_attempt.enter_context(closing(ReportReader(self._redact, glance=glance)))
+
+            request = request_of(self.settings, fields)
+            report: Report = self._exchange(ALL_CUSTOMERS.name, request, _judge, body_reader=reader).answer
+            of_attempt.pop_all()
+            return report
+
+
+def form_fields(
+    *,
+    date_start: Any = None,
+    date_end: Any = None,
+    selected_campaigns: Any = (),
+    last: Any = None,
+    output: Any = "JSON",
+    callback: Any = None,
+    condensed: Any = False,
+) -> dict[str, str]:
+    """Check the arguments of a report and bring them into the form that is sent.
+
+    :returns: the fields of the form, without the credentials.
+    :raises OptimoveInputError: all that is wrong with them.
+    """
+    problems: list[str] = []
+    dates = {"date_start": date_start, "date_end": date_end}
+    given = {"type": "reports", "report": ALL_CUSTOMERS.name}
+    for name, value in dates.items():
+        if value is not None:
+            try:
+                given[name] = _date(value)
+            except Unfit as unfit:
+                problems += unfit.under(name)
+    if given.get("date_start", "") > given.get("date_end", LAST_DAY):
+        problems.append(f"date_start, date_end: {given['date_start']} is after {given['date_end']}")
+    campaigns = _campaigns(selected_campaigns, problems)
+    if campaigns:
+        given["selected_campaigns"] = ",".join(campaigns)
+    elif not selected_campaigns and dates != dict.fromkeys(dates):
+        problems.append("date_start, date_end: need selected_campaigns; without campaigns the server ignores dates")
+    if last is not None:
+        given["last"] = str(last)
+        if selected_campaigns:
+            problems.append("last, selected_campaigns: the one excludes the other")
+        if not _is_id(last):
+            problems.append(f"last: expected the id of a transaction, or 0, got {shown(last)}")
+    if output not in ACCEPTED:
+        problems.append(f"output: expected JSON or XML, got {shown(output)}")
+    given["output"] = output
+    if callback is not None:
+        given["callback"] = callback
+        if not isinstance(callback, str) or not NAME_OF_A_FUNCTION.fullmatch(callback):
+            problems.append(f"callback: expected the name of a function, got {shown(callback)}")
+    if condensed:
+        given["condensed"] = "yes"
+    if not isinstance(condensed, bool):
+        problems.append(f"condensed: expected true or false, got {shown(condensed)}")
+    if output == "XML":
+        problems += [f"{name}: is for JSON only" for name in ("callback", "condensed") if name in given]
+    if problems:
+        raise OptimoveInputError("the arguments are not valid", function=ALL_CUSTOMERS.name, problems=problems)
+    return given
+
+
+def request_of(settings: StickyStreetSettings, fields: Mapping[str, str]) -> HttpRequest:
+    """What is sent.
+
+    :param settings: the account.
+    :param fields: as :func:`form_fields` returns them.
+    """
+    who = {"user_id": settings.user_id, "account_id": settings.account_id}
+    headers = {"Content-Type": FORM, "Accept": ACCEPTED[fields["output"]]}
+    if settings.key_in_header:
+        headers[ACCESS_KEY_HEADER] = settings.user_password
+    else:
+        who["user_password"] = settings.user_password
+    return HttpRequest("POST", "", body=urlencode({**who, **fields}).encode(), headers=headers)
+
+
+def _judge(outcome: HttpAnswer | ConnectionFailure) -> Report:
+    shown_outcome = _in_the_servers_words(outcome) if isinstance(outcome, HttpAnswer) else outcome
+    answer = success_of(ALL_CUSTOMERS, shown_outcome, StickyStreetError)
+    found = answer.content
+    if isinstance(found, Report):
+        return found
+    error = partial(StickyStreetError, function=ALL_CUSTOMERS.name, status=answer.status)
+    if not isinstance(found, NoReport):
+        said = said_of(answer, "Sticky Street's") if answer.body.strip() else "the answer is empty"
+        raise error(f"no report came: {said}")
+    if found.kind == "error":
+        raise error(clipped(found.message), permanent=True, refused=True)
+    if found.kind == "incomplete":
+        raise TryAgain(error(f"the answer broke off: {found.message}"))
+    raise error(f"the answer cannot be read: {clipped(found.message)}")
+
+
+def _in_the_servers_words(answer: HttpAnswer) -> HttpAnswer:
+    """An answer with the words of the error that its body holds, where the status tells of one."""
+    if answer.status < 400:
+        return answer
+    reader = ReportReader(str)
+    with closing(reader), suppress(StopReading):
+        reader.read(answer.body)
+    with closing(reader):
+        _, found = reader.end()
+    said = found.message if isinstance(found, NoReport) and found.kind == "error" else None
+    return answer if said is None else replace(answer, body=said.encode())
+
+
+def _campaigns(given: Any, problems: list[str]) -> list[str]:
+    """The ids of the campaigns, as far as they are some."""
+    if isinstance(given, Mapping) or not isinstance(given, Iterable | None):
+        problems.append(f"selected_campaigns: expected a list of ids, got {shown(given)}")
+        return []
+    campaigns = given.split(",") if isinstance(given, str) and given else list(given or ())
+    for campaign in campaigns:
+        if type(campaign) is int:
+            problems.append(f"selected_campaigns: expected text, got {campaign}: a number may have lost leading zeros")
+        elif not isinstance(campaign, str) or not ID_OF_A_CAMPAIGN.fullmatch(campaign):
+            problems.append(f"selected_campaigns: expected ids, which are digits without blanks, got {shown(campaign)}")
+    return [campaign for campaign in campaigns if isinstance(campaign, str)]
+
+
+def _is_id(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value) and value.isprintable() and " " not in value
+    return type(value) is int and value >= 0
