@@ -8,6 +8,7 @@ import datetime
 import json
 import re
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from airflow_provider_optimove.clients.sessionm.endpoints import (
     Endpoint,
 )
 from airflow_provider_optimove.sandbox.serving import Received, Refused, Reply, SystemStandIn, same
-from airflow_provider_optimove.sandbox.world import customer_id, mix
+from airflow_provider_optimove.sandbox.world import customer_id
 
 DEFAULT_CREDENTIALS = ("sandbox-key", "sandbox-secret")
 CAMPAIGNS = 45
@@ -91,8 +92,9 @@ class Refusal(Refused):
     """A call that is answered with an error code."""
 
     def __init__(self, code: str, message: str = "", status: int | None = None) -> None:
-        super().__init__(message, status or STATUS_OF_CODE.get(code.lower(), 200))
+        super().__init__(message)
         self.code = code
+        self.told_status = status
 
 
 @dataclass
@@ -141,7 +143,7 @@ class SessionMSandbox(SystemStandIn):
 
     * ``states[campaign_id, user_id]``: the customer's state in a campaign, e.g. ``completed``
     * ``multi_org``: whether there are divisions; if not, ``division_ids`` is ignored and no ``division_id`` answered
-    * ``error_statuses``: HTTP statuses by error code in lower case; others are answered with 200
+    * ``error_statuses``: HTTP statuses by error code in lower case; 200 for a code that is not there
     * ``code_case``: makes another spelling of an error code, e.g. ``str.upper``
     * ``ignore_page``: whether every page is the first one
     * ``endless_pages``: whether ``number_of_pages`` is always beyond the page
@@ -176,12 +178,15 @@ class SessionMSandbox(SystemStandIn):
         self.created: list[dict[str, Any]] = []
         self.states: dict[tuple[int, str], str] = {}
         self.multi_org = True
-        self.error_statuses: dict[str, int] = {}
+        self.error_statuses = dict(STATUS_OF_CODE)
         self.code_case: Callable[[str], str] = str
         self.ignore_page = False
         self.endless_pages = False
         self.drift = False
         self._rules: list[_Rule] = []
+        # The list would be searched in every call.
+        self._opted_in: set[tuple[int, str]] = set()
+        self._opt_ins_of: Counter[int] = Counter()
         everybody = [*self.customers, *self.visitors]
         self._by_id = {
             name: {value: customer for customer in everybody if (value := getattr(customer, name)) is not None}
@@ -243,16 +248,12 @@ class SessionMSandbox(SystemStandIn):
         if not found:
             return None
         # Where a permalink and an id share an address, a number that is a campaign's is its id.
-        endpoint, ids = next(
-            (
-                one
-                for one in found
-                if (number := one[1].get("campaign_id", "")).isdecimal() and int(number) in self.campaigns
-            ),
-            found[-1] if "permalink" in found[-1][1] else found[0],
-        )
+        endpoint, ids = next((one for one in found if self._is_id(one[1].get("campaign_id"))), found[0])
         in_query = {name: value for name, value in received.query if name in endpoint.ids}
         return Asked(endpoint, {**ids, **in_query}, received.query, received.fields)
+
+    def _is_id(self, text: str | None) -> bool:
+        return text is not None and text.isdecimal() and int(text) in self.campaigns
 
     def _answer(self, function: str, received: Received) -> Reply:
         asked = self._asked(received)
@@ -267,7 +268,7 @@ class SessionMSandbox(SystemStandIn):
         if not isinstance(refused, Refusal):
             return super()._refusal(refused)
         errors = {"code": self.code_case(refused.code)} | ({"message": refused.text} if refused.text else {})
-        status = self.error_statuses.get(refused.code.lower(), refused.status)
+        status = refused.told_status or self.error_statuses.get(refused.code.lower(), 200)
         return Reply(status, _encode({"status": "error", "errors": errors}, drift=False))
 
     def _authenticate(self, asked: Asked, received: Received) -> None:
@@ -321,11 +322,11 @@ class SessionMSandbox(SystemStandIn):
             return told
         if (customer.number + campaign.id) % 10 == 0:
             return "not_qualified"
-        if OptIn(campaign.id, customer.user_id) in self.opt_ins:
+        if (campaign.id, customer.user_id) in self._opted_in:
             return "opted_in"
         if campaign.optin_required:
             return "qualified"
-        return ("qualified", "in_progress", "completed")[mix(customer.number, campaign.id) % 3]
+        return ("qualified", "in_progress", "completed")[(customer.number + campaign.id // 9) % 3]
 
     def _in_divisions(self, campaigns: Iterator[Campaign], divisions: Collection[str]) -> Iterator[Campaign]:
         filtered = self.multi_org and bool(divisions)
@@ -396,10 +397,12 @@ class SessionMSandbox(SystemStandIn):
             raise Refusal("opt_in_not_started")
         if self.now >= campaign.opt_in_ends_at:
             raise Refusal("opt_in_ended")
-        taken = sum(opt_in.campaign_id == campaign.id for opt_in in self.opt_ins)
-        if campaign.opt_in_limit is not None and taken >= campaign.opt_in_limit:
+        if campaign.opt_in_limit is not None and self._opt_ins_of[campaign.id] >= campaign.opt_in_limit:
             raise Refusal("opt_in_limit_reached")
-        self.opt_ins.append(OptIn(campaign.id, customer.user_id))
+        opt_in = OptIn(campaign.id, customer.user_id)
+        self.opt_ins.append(opt_in)
+        self._opted_in.add(opt_in)
+        self._opt_ins_of[campaign.id] += 1
         return self._v1_campaigns(customer, ())
 
     def _campaigns_of_customer(self, asked: Asked) -> Any:
