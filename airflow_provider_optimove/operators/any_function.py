@@ -13,7 +13,8 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
 from airflow_provider_optimove.hooks.task_arguments import text_problems
-from airflow_provider_optimove.operators.batched_write import LONGEST_RATE_LIMIT_WAIT, count_of
+from airflow_provider_optimove.operators.batched_write import LONGEST_RATE_LIMIT_WAIT
+from airflow_provider_optimove.operators.rows_argument import count_of
 from airflow_provider_optimove.storage.paths import shown_path
 
 if TYPE_CHECKING:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
-from airflow_provider_optimove.hooks.task_arguments import check_choices, got_text
-from airflow_provider_optimove.storage.paths import location_of, shown_path, text_of_path
+from airflow_provider_optimove.hooks.task_arguments import check_choices
+from airflow_provider_optimove.operators.rows_argument import check_paths, count_of, stretches_of
+from airflow_provider_optimove.storage.paths import shown_path
 from airflow_provider_optimove.storage.row_report import RowReport
 
 if TYPE_CHECKING:
@@ -22,83 +22,14 @@ if TYPE_CHECKING:
     from airflow_provider_optimove.clients.optimove.batching import Batch, Plan
     from airflow_provider_optimove.clients.optimove.bulk_write import BulkWrite, Outcome, RejectedRow
     from airflow_provider_optimove.clients.optimove.functions import Function, Parameter
-    from airflow_provider_optimove.clients.optimove.rows import Grouping, Objects, RowChecker, Stretch
+    from airflow_provider_optimove.clients.optimove.rows import Grouping, RowChecker, Stretch
     from airflow_provider_optimove.hooks.optimove import OptimoveHook
 
 LONGEST_RATE_LIMIT_WAIT = 300
 """Seconds that a batch waits for the rate limit before the task gives its worker back."""
 
-LONGEST_TEXT_SHOWN = 200
-# Rows of a list that are checked together: what they hold then stays in the processor's cache.
-STRETCH = 2_000
-
-
-def count_of(rows: int) -> str:
-    """A number of rows in words."""
-    return f"{rows:,} row{'' if rows == 1 else 's'}"
-
-
-class RowsValue(Sequence[Any]):
-    """A list of rows as the value of an operator's field: Airflow leaves it as it is and shows the count."""
-
-    def __init__(self, rows: Sequence[Any]) -> None:
-        self._rows = rows
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._rows[index]
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._rows)
-
-    def __repr__(self) -> str:
-        return count_of(len(self))
-
-    def serialize(self) -> str:
-        """What Airflow shows of the field."""
-        return repr(self)
-
-
-class RowsField:
-    """A template field that holds rows. Templates in text are rendered, the texts inside of rows are not."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if instance is None:
-            return self
-        try:
-            return instance.__dict__[self._name]
-        except KeyError:
-            raise AttributeError(self._name) from None
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        instance.__dict__[self._name] = RowsValue(value) if isinstance(value, (list, tuple)) else value
-
-
-class RowList:
-    """Rows in memory, as they are checked: a stretch at a time, as often as needed.
-
-    :param rows: the rows.
-    """
-
-    def __init__(self, rows: Iterable[Any]) -> None:
-        self._rows = rows
-
-    def __iter__(self) -> Iterator[Objects]:
-        from airflow_provider_optimove.clients.optimove.rows import Objects
-
-        if isinstance(self._rows, RowsValue):
-            for start in range(0, len(self._rows), STRETCH):
-                yield Objects(self._rows[start : start + STRETCH])
-            return
-        # A sequence that fetches its rows as they are asked for.
-        remaining = iter(self._rows)
-        while stretch := list(islice(remaining, STRETCH)):
-            yield Objects(stretch)
+JOURNAL_KEY = "optimove_write"
+"""Under what name the progress is in Airflow's task state."""
 
 
 class OptimoveBatchedWriteOperator(BaseOperator):
@@ -214,7 +145,8 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         size = batch_size_of(self.declared, self.batch_size)
         arguments = self._arguments()
         source = self._source()
-        self._check_paths()
+        paths = (self.rows_field(), "rejected_path", "failed_path")
+        check_paths({field: getattr(self, field, None) for field in paths}, function=self.function)
         reports = _Reports(self)
         check = self._check(arguments)
         with plan_batches(self.declared, source, check, size, source=self.rows_field()) as plan:
@@ -250,7 +182,7 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         from airflow_provider_optimove.clients.optimove.bulk_write import BulkWrite, WritePolicy
         from airflow_provider_optimove.operators.task_journal import journal_of
 
-        journal = journal_of(context)
+        journal = journal_of(context, JOURNAL_KEY)
         task_instance = context.get("ti")
         defaults = {name: value for name, value in self.defaults().items() if getattr(self, name) is None}
         return BulkWrite(
@@ -291,38 +223,12 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         return RowChecker(shape)
 
     def _source(self) -> Iterable[Stretch]:
-        from airflow_provider_optimove.storage.row_files import ENDINGS, RowFile, is_path
-
         field = self.rows_field()
-        value = getattr(self, field)
-        path = text_of_path(value)
-        if path is not None and is_path(path):
-            return RowFile(path, self.object_storage_conn_id)
-        if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-            return RowList(value)
-        if path is not None and path.lstrip()[:1] in ("[", "{", "("):
-            raise self.not_valid(f"{field}: expected a list of rows, {got_text('list')}")
-        if path is not None:
-            raise self.not_valid(
-                f"{field}: expected a list of rows or a path that ends in {', '.join(ENDINGS)}, got"
-                f" {shown_path(path)[:LONGEST_TEXT_SHOWN]!r}; save spreadsheets as CSV"
-            )
-        hint = "; in expand(), too, each task takes a list" if isinstance(value, Mapping) else ""
-        raise self.not_valid(
-            f"{field}: expected a list of rows or the path of a file, got {type(value).__name__}{hint}"
-        )
+        return stretches_of(field, getattr(self, field), function=self.function, conn_id=self.object_storage_conn_id)
 
     def not_valid(self, problem: str) -> OptimoveInputError:
         """An error about the arguments."""
         return OptimoveInputError("the arguments are not valid", function=self.function, problems=[problem])
-
-    def _check_paths(self) -> None:
-        """No file is read and written at once, or written by two."""
-        found: dict[str, str] = {}
-        for field in (self.rows_field(), "rejected_path", "failed_path"):
-            path = text_of_path(getattr(self, field, None))
-            if path is not None and (other := found.setdefault(location_of(path), field)) != field:
-                raise self.not_valid(f"{other}, {field}: both are {shown_path(path)}")
 
     def _numbers(self, source: Iterable[Stretch], check: RowChecker | Grouping, batch: Batch) -> Sequence[int] | None:
         from airflow_provider_optimove.clients.optimove.batching import row_numbers

@@ -22,13 +22,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_optimove.operators.any_function import OptimoveFunctionOperator as OptimoveFunctionOperator
-from airflow_provider_optimove.operators.batched_write import OptimoveBatchedWriteOperator, RowsField
+from airflow_provider_optimove.operators.batched_write import OptimoveBatchedWriteOperator
 from airflow_provider_optimove.operators.event_listener import (
     OptimoveRegisterEventListenerOperator as OptimoveRegisterEventListenerOperator,
 )
 from airflow_provider_optimove.operators.event_listener import (
     OptimoveUnregisterEventListenerOperator as OptimoveUnregisterEventListenerOperator,
 )
+from airflow_provider_optimove.operators.rows_argument import RowsField
 from airflow_provider_optimove.storage.row_report import RowReport
 
 if TYPE_CHECKING:

@@ -27,7 +27,6 @@ from airflow_provider_optimove.operators.optimove import (
     OptimoveUpdateCampaignMetricsOperator,
     OptimoveUpdateCustomerPromotionStatusOperator,
 )
-from airflow_provider_optimove.operators.task_journal import KEY
 from airflow_provider_optimove.sandbox import OptimoveSandbox
 from airflow_provider_optimove.sandbox.world import MAIL_TEMPLATES, customer_id
 
@@ -501,13 +500,13 @@ def test_the_state_holds_no_rows(optimove_sandbox: OptimoveSandbox) -> None:
     assert len(kept) < 500
     # It stays as long as the doubt: Airflow's NEVER_EXPIRE.
     assert task.state.retention is datetime.timedelta.max
-    assert list(task.state.kept) == [KEY]
+    assert list(task.state.kept) == [batched_write.JOURNAL_KEY]
 
 
 def test_a_state_of_another_make_is_a_doubt(optimove_sandbox: OptimoveSandbox) -> None:
     task = metrics(2)
     assert task.state is not None
-    task.state.set(KEY, {"offset": 5})
+    task.state.set(batched_write.JOURNAL_KEY, {"offset": 5})
     with pytest.raises(exceptions.OptimoveUncertainWriteError):
         task.run()
     assert optimove_sandbox.calls == []
