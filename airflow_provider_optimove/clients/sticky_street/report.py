@@ -30,7 +30,7 @@ TEXT = "#text"
 SLICE = 64 * 1024
 # What one customer, one field beside the customers, or a word that does not end, may have; and all fields beside them.
 MOST_BYTES_OF_A_PART = 1 << 20
-# Elements, objects and lists inside of each other.
+# Elements, or objects and lists, inside of each other.
 DEEPEST = 32
 # What may stand before the first element, and be looked at to tell the format.
 LONGEST_OPENING = 64 * 1024
@@ -318,6 +318,7 @@ class _XmlParser:
         self._parts = parts
         self._begun = False
         self._before = 0
+        self._open: list[dict[str, Any]] = []
         parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.buffer_size = SLICE
@@ -336,6 +337,7 @@ class _XmlParser:
             start = end
         if start < len(data):
             self._parser.Parse(data[start:], False)
+        _check_depth(len(self._open))
 
     def end(self) -> None:
         try:
@@ -347,34 +349,44 @@ class _XmlParser:
     def _listen(self) -> None:
         parts = self._parts
         # Of the elements that are open: what they hold, and where in the texts theirs begin.
-        open_: list[dict[str, Any]] = []
+        open_ = self._open
         marks: list[int] = []
         texts: list[str] = []
 
+        def first(name: str, attributes: dict[str, Any]) -> None:
+            if name != RESPONSE:
+                raise _OfSomethingElse
+            self._begun = True
+            self._parser.StartElementHandler = start
+            start(name, attributes)
+
+        # These two are called some 20 times a customer.
         def start(name: str, attributes: dict[str, Any]) -> None:
-            if len(open_) >= DEEPEST:
-                raise _Unreadable(f"more than {DEEPEST} elements inside of each other")
-            if not open_:
-                if name != RESPONSE:
-                    raise _OfSomethingElse
-                self._begun = True
             open_.append(attributes)
             marks.append(len(texts))
 
         def end(name: str) -> None:
             fields = open_.pop()
             mark = marks.pop()
-            text = "".join(texts[mark:])
-            del texts[mark:]
-            if len(open_) > 1:
-                if fields and text.strip():
-                    _add(fields, TEXT, text)
-                parent = open_[-1]
-                if name in parent:
-                    _add(parent, name, fields or text)
-                else:
-                    parent[name] = fields or text
+            if len(texts) - mark == 1:
+                text = texts.pop()
+            else:
+                text = "".join(texts[mark:])
+                del texts[mark:]
+            if len(open_) < 2:
+                end_outside(name, fields, text)
                 return
+            if fields:
+                _check_depth(len(open_))
+                if text.strip():
+                    _add(fields, TEXT, text)
+            parent = open_[-1]
+            if name in parent:
+                _add(parent, name, fields or text)
+            else:
+                parent[name] = fields or text
+
+        def end_outside(name: str, fields: dict[str, Any], text: str) -> None:
             if not open_:
                 parts.ended = True
                 parts.text = text.strip()
@@ -397,7 +409,7 @@ class _XmlParser:
                 raise _OfSomethingElse
             raise _Unreadable("it has a document type, which reports do not have and which may declare entities")
 
-        self._parser.StartElementHandler = start
+        self._parser.StartElementHandler = first
         self._parser.EndElementHandler = end
         self._parser.CharacterDataHandler = texts.append
         self._parser.StartDoctypeDeclHandler = refuse
@@ -464,9 +476,8 @@ def _json_events(parts: _Parts) -> Generator[None, tuple[str, Any], None]:
         if event == "map_key":
             key = value
         elif event in ("start_map", "start_array"):
-            if len(opened) >= DEEPEST:
-                raise _Unreadable(f"more than {DEEPEST} objects and lists inside of each other")
             opened.append((current, key))
+            _check_depth(len(opened))
             current = _opened(event, current, key, depth=len(opened))
         elif event in ("end_map", "end_array"):
             closed = current
@@ -530,6 +541,11 @@ def _raise_attributes(fields: dict[str, Any]) -> None:
         fields.update(attributes)
         for name, value in others.items():
             _add(fields, name, value)
+
+
+def _check_depth(depth: int) -> None:
+    if depth > DEEPEST:
+        raise _Unreadable(f"more than {DEEPEST} parts are inside of each other")
 
 
 def _add(fields: dict[str, Any], name: str, value: Any) -> None:
