@@ -1,4 +1,4 @@
-"""Open a local Airflow with the example DAGs, connected to an Optimove on this machine; until Ctrl-C."""
+"""Open a local Airflow with the example DAGs, connected to an Optimove and the others on this machine; until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.metadata import version
-from typing import IO
+from typing import IO, Any
 
 from scratch_airflow import CACHE, EXAMPLE_DAGS, environment
 
 from airflow_provider_optimove.sandbox import OptimoveSandbox
+from airflow_provider_optimove.sandbox.serving import StandIn
+from airflow_provider_optimove.sandbox.systems import systems_after
 
 AIRFLOW = version("apache-airflow")
 HOME = CACHE / f"airflow-{AIRFLOW}"
@@ -68,9 +70,17 @@ def main() -> int:
         sys.exit(f"an Airflow that was started like this is running already; its files are those of {HOME}")
     if LISTENS:
         settings["AIRFLOW__OPTIMOVE__LISTENER_CONNECTIONS"] = "optimove_default"
-    with LOG.open("w") as log, OptimoveSandbox(port=arguments.sandbox_port) as sandbox:
+    with (
+        LOG.open("w") as log,
+        OptimoveSandbox(port=arguments.sandbox_port) as sandbox,
+        ExitStack() as running,
+    ):
         print(f"An Optimove on this machine: {sandbox.url}", flush=True)
-        prepare(settings, sandbox, log)
+        systems = systems_after(0)
+        for name, stand_in in systems.items():
+            running.enter_context(stand_in)
+            print(f"A {name}: {stand_in.url}", flush=True)
+        prepare(settings, sandbox, [*systems.values()], log)
         print("Starting Airflow; about half a minute", flush=True)
         with subprocess.Popen(
             [sys.executable, "-m", "airflow", "standalone"],
@@ -141,15 +151,16 @@ def end(process: subprocess.Popen[bytes]) -> None:
                 time.sleep(0.2)
 
 
-def prepare(settings: dict[str, str], sandbox: OptimoveSandbox, log: IO[str]) -> None:
-    """Migrate the database, put the connection into it, where its form can be looked at, and have events sent here."""
-    connections = HOME / "connections.json"
-    connection = {**json.loads(sandbox.connection), "extra": {"listener_secret": LISTENER_SECRET}}
-    connections.touch(mode=0o600)
-    connections.write_text(json.dumps({"optimove_default": connection}))
+def prepare(settings: dict[str, str], sandbox: OptimoveSandbox, systems: list[StandIn[Any]], log: IO[str]) -> None:
+    """Migrate the database, put connections into it, where their forms can be looked at, and have events sent here."""
+    file = HOME / "connections.json"
+    connections = {stand_in.connection_id: json.loads(stand_in.connection) for stand_in in (sandbox, *systems)}
+    connections[sandbox.connection_id]["extra"] = {"listener_secret": LISTENER_SECRET}
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(connections))
     steps = {
         "Airflow's database": ["db", "migrate"],
-        "The connection optimove_default": ["connections", "import", "--overwrite", str(connections)],
+        f"The connections {', '.join(connections)}": ["connections", "import", "--overwrite", str(file)],
     }
     if LISTENS:
         # The DAG runs by itself once only, and this Optimove has just begun.

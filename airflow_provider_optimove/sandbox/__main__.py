@@ -1,4 +1,5 @@
-"""``python -m airflow_provider_optimove.sandbox``: serve an Optimove on localhost until Ctrl-C.
+"""``python -m airflow_provider_optimove.sandbox``: serve an Optimove on localhost until Ctrl-C; with ``--all`` also the
+systems beside it.
 
 With ``fire`` and the number of an event: have the one that is running post an event to its listeners. With ``data``
 and a date: let it have the data of that day.
@@ -15,13 +16,15 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 from airflow_provider_optimove.sandbox.limits import RateLimit
 from airflow_provider_optimove.sandbox.server import DATA_PATH, DEFAULT_KEY, DEFAULT_USER, FIRE_PATH, OptimoveSandbox
-from airflow_provider_optimove.sandbox.serving import HOST
+from airflow_provider_optimove.sandbox.serving import HOST, StandIn
+from airflow_provider_optimove.sandbox.systems import SYSTEMS, systems_after
 
 PROGRAM = "python -m airflow_provider_optimove.sandbox"
 DEFAULT_PORT = 8099
@@ -77,7 +80,13 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
         "--rate-limit", default="", type=_rate_limit, help="calls/seconds, e.g. 50/10,2000/3600 (default: none)"
     )
     parser.add_argument("--drift", action="store_true", help="ids as strings, and other spellings of keys")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--all", action="store_true", help=f"serve {', '.join(SYSTEMS)} as well, on the ports after Optimove's"
+    )
+    options = parser.parse_args(arguments)
+    if options.all and options.port + len(SYSTEMS) > HIGHEST_PORT:
+        parser.error(f"--port {options.port}: there are no {len(SYSTEMS)} ports after it")
+    return options
 
 
 def fire(arguments: list[str]) -> int:
@@ -145,6 +154,14 @@ def _tell(path: str, what: Mapping[str, Any], options: argparse.Namespace) -> An
     return json.loads(text)
 
 
+def _export(stand_in: StandIn[Any], connection: str | None = None) -> str:
+    """The line that sets a connection in a shell.
+
+    :param connection: another one than the stand-in's usual one.
+    """
+    return f"  export AIRFLOW_CONN_{stand_in.connection_id.upper()}={shlex.quote(connection or stand_in.connection)}\n"
+
+
 def main(arguments: list[str]) -> int:
     """Serve until Ctrl-C or SIGTERM; with ``fire`` see :func:`fire`, with ``data`` see :func:`data`.
 
@@ -169,19 +186,23 @@ def main(arguments: list[str]) -> int:
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    try:
-        sandbox.start()
-    except OSError as error:
-        raise SystemExit(f"port {options.port} cannot be used: {error.strerror}; choose another with --port") from None
-    try:
+    systems = systems_after(options.port) if options.all else {}
+    stand_ins: list[StandIn[Any]] = [sandbox, *systems.values()]
+    with ExitStack() as running:
+        for stand_in in stand_ins:
+            try:
+                running.enter_context(stand_in)
+            except OSError as error:
+                message = f"port {stand_in.port} cannot be used: {error.strerror}; choose another with --port"
+                raise SystemExit(message) from None
         print(
             f"Optimove sandbox on {sandbox.url}: {options.customers} customers,"
             f" data up to {sandbox.last_data_update}\n"
             "\n"
             "Airflow connection, for the shell:\n"
-            f"  export AIRFLOW_CONN_OPTIMOVE_DEFAULT={shlex.quote(sandbox.connection)}\n"
+            f"{_export(sandbox)}"
             "with user name and password instead of the key:\n"
-            f"  export AIRFLOW_CONN_OPTIMOVE_DEFAULT={shlex.quote(sandbox.login_connection)}\n"
+            f"{_export(sandbox, sandbox.login_connection)}"
             "\n"
             "or in the form (Admin > Connections):\n"
             "  Connection Id    optimove_default\n"
@@ -189,12 +210,11 @@ def main(arguments: list[str]) -> int:
             f"  API server       {sandbox.url}\n"
             f"  API key          {sandbox.api_key}\n"
             "\n"
-            "Ctrl-C stops it.",
+            + "".join(f"{name} sandbox on {stand_in.url}:\n{_export(stand_in)}\n" for name, stand_in in systems.items())
+            + "Ctrl-C stops it.",
             flush=True,
         )
         stopping.wait()
-    finally:
-        sandbox.stop()
     return 0
 
 
