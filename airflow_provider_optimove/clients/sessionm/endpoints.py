@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 CUSTOMER_IDS = ("user_id", "external_id", "auth_token")
@@ -85,7 +86,7 @@ class Endpoint:
     query: tuple[str, ...] = ()
     writes: bool = False
 
-    @property
+    @cached_property
     def ids(self) -> frozenset[str]:
         """The ids that it takes, without the API key."""
         return frozenset(re.findall(r"{(\w+)}", self.path)) - {"api_key"}

@@ -21,7 +21,7 @@ from airflow_provider_optimove.clients.answers import (
     retry_after,
     success_of,
 )
-from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer, HttpRequest
+from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer, HttpRequest, TryAgain
 from airflow_provider_optimove.clients.sessionm.endpoints import (
     CAMPAIGN_ATTRIBUTES,
     CAMPAIGN_IDS,
@@ -116,37 +116,45 @@ def _address(endpoint: Endpoint, ids: Mapping[str, str]) -> tuple[str, list[tupl
 
 
 def _id_text(name: str, value: Any, problems: list[str]) -> str:
-    # What was given is shown of none of them: it may be a token.
-    text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-    if not text.strip():
-        problems.append(f"{name}: expected {'a number' if name == 'campaign_id' else 'a text or a number'}, not empty")
+    # A token is an id too, so the value is not shown.
+    text = _text(value)
+    if text is None:
+        problems.append(f"{name}: expected a text or a whole number, got {type(value).__name__}")
+    elif not text.strip():
+        problems.append(f"{name}: is empty")
     elif name == "campaign_id" and not re.fullmatch(r"[0-9]+", text):
-        problems.append("campaign_id: expected a whole number; a campaign's own id is its permalink")
+        problems.append("campaign_id: expected a whole number; any other id of a campaign is its permalink")
     elif text in (".", ".."):
-        problems.append(f"{name}: {text!r} cannot stand in an address")
+        problems.append(f"{name}: {text} cannot stand in an address")
     elif not _is_unicode(text):
         problems.append(f"{name}: holds half of a surrogate pair, which is no character")
-    return text
+    return text or ""
 
 
 def _query(name: str, value: Any, problems: list[str]) -> Iterator[tuple[str, str]]:
-    several = [value] if isinstance(value, (str, int)) else value
-    if several is None:
+    argument = name.removesuffix("[]")
+    if value is None:
         return
-    if not isinstance(several, Iterable):
-        problems.append(f"{name.removesuffix('[]')}: expected a list, got {value!r}")
-        return
-    texts = list(dict.fromkeys(str(one) for one in several))
+    several = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    texts = list(dict.fromkeys(map(_text, several)))
     allowed = ALLOWED.get(name)
     for text in texts:
-        if allowed is not None and text not in allowed:
-            names = ", ".join(known for known in allowed if known)
-            problems.append(f"{name.removesuffix('[]')}: expected {names}, got {text!r}")
+        if text is None:
+            problems.append(f"{argument}: expected texts or whole numbers, got {value!r}")
+        elif allowed is not None and text not in allowed:
+            problems.append(f"{argument}: expected {', '.join(filter(None, allowed))}, got {text!r}")
         elif allowed is None and not text.strip():
-            problems.append(f"{name}: expected ids, got an empty one")
+            problems.append(f"{argument}: is empty")
+        elif name == "page_size" and not re.fullmatch(r"[1-9][0-9]*", text):
+            problems.append(f"page_size: expected a whole number above 0, got {text}")
+        else:
+            yield name, text
     if "" in texts and len(texts) > 1:
-        problems.append(f"{name.removesuffix('[]')}: an empty one stands for none, so there can be no others")
-    yield from ((name, text) for text in texts)
+        problems.append(f"{argument}: an empty one stands for none, so there can be no other")
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
 
 
 def campaign_to_create(campaign: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,14 +172,14 @@ def campaign_to_create(campaign: Mapping[str, Any]) -> dict[str, Any]:
     problems: list[str] = []
     sent = {str(name): value for name, value in campaign.items() if value is not None}
     for name in REQUIRED_ATTRIBUTES:
-        if sent.get(name) in (None, ""):
+        if not str(sent.get(name, "")).strip():
             problems.append(f"{name}: missing")
     moments: dict[str, datetime.datetime] = {}
     for name, value in sent.items():
         if isinstance(value, datetime.datetime) or (CAMPAIGN_ATTRIBUTES.get(name) == "time" and value != ""):
             try:
                 moments[name] = _utc(value)
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 problems.append(f"{name}: {error}")
     sent |= {name: f"{moment:%Y-%m-%dT%H:%M:%SZ}" for name, moment in moments.items()}
     for name, allowed in (("status", STATUSES), ("campaign_type", CAMPAIGN_TYPES), ("template", CAMPAIGN_TYPES)):
@@ -238,7 +246,7 @@ def answer_of(operation: str, outcome: HttpAnswer | ConnectionFailure, part: Cal
         # From here on it is about an error, and what SessionM answers is full of addresses with tokens.
         outcome = replace(outcome, body=AUTH_TOKEN.sub(rb"\1***", outcome.body))
         told = _told_in(_decoded(outcome))
-        if told is not None and outcome.status != 429:
+        if told is not None:
             _raise_told(called, outcome, told)
     raise _unexpected(called, success_of(called, outcome, SessionMError))
 
@@ -271,8 +279,9 @@ def _raise_told(operation: Operation, answer: HttpAnswer, told: Told) -> NoRetur
         message = f"{message}: {clipped(told.words)}"
     if status == 401 or code == INVALID_API_KEY.lower():
         message = f"{message}; are the API key and its secret right?"
+    too_many = status == 429
     failed = status >= 500 and code not in DOCUMENTED_CODES
-    refused = not failed
+    refused = not failed and not too_many
     error = SessionMError(
         message,
         function=operation.name,
@@ -281,6 +290,8 @@ def _raise_told(operation: Operation, answer: HttpAnswer, told: Told) -> NoRetur
         refused=refused,
     )
     error.code = told.code
+    if too_many:
+        raise TryAgain(error, retry_after(answer))
     if failed:
         # Not a refusal that is known, and the server failed: a write may have happened.
         again_or_doubt(operation, error, happened=True, after=retry_after(answer))
