@@ -21,8 +21,8 @@ import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
 from airflow_provider_optimove import __version__
+from airflow_provider_optimove.clients.long_writes import LOG_INTERVAL
 from airflow_provider_optimove.clients.optimove.batching import IN_MEMORY
-from airflow_provider_optimove.clients.optimove.bulk_write import LOG_INTERVAL
 from airflow_provider_optimove.clients.optimove.functions import catalogue, declaration
 from airflow_provider_optimove.clients.optimove.paging import DEFAULT_PAGE, LARGEST_PAGE
 from airflow_provider_optimove.clients.optimove.rows import row_shape

@@ -1058,7 +1058,7 @@ def test_progress_is_told_within_a_batch(optimove_sandbox: OptimoveSandbox, monk
 
         warning = info
 
-    monkeypatch.setattr("airflow_provider_optimove.clients.optimove.bulk_write.LOG_INTERVAL", 0.0)
+    monkeypatch.setattr("airflow_provider_optimove.clients.long_writes.LOG_INTERVAL", 0.0)
     monkeypatch.setattr(OptimoveSetCustomerChannelPreferenceOperator, "log", Log())
     optimove_sandbox.row_limits["SetCustomerChannelPreference"] = 1_000
     preferences(5_000).run()

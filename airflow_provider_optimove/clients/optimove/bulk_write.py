@@ -7,7 +7,6 @@ there where to go on, and which rows are in doubt: they were on their way, and n
 from __future__ import annotations
 
 import re
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 import msgspec
 
 from airflow_provider_optimove.clients.calls import Fetched
+from airflow_provider_optimove.clients.long_writes import Journal, Log, Pace, Record, UnknownProgressError
 from airflow_provider_optimove.clients.optimove.batching import Batch, Plan
 from airflow_provider_optimove.clients.optimove.client import UNIQUE_MESSAGE_ID, OptimoveClient
 from airflow_provider_optimove.exceptions import (
@@ -27,7 +27,6 @@ from airflow_provider_optimove.exceptions import (
     OptimoveUncertainWriteError,
 )
 
-LOG_INTERVAL = 10.0
 # From so many bad rows in one batch on, they are no longer taken for exceptions: short stretches are tried first.
 DENSE = 4
 # How often in a batch fewer rows are tried because a refusal may mean that there were too many.
@@ -61,29 +60,6 @@ class Progress(msgspec.Struct, kw_only=True):
     failed: int = 0
     largest_taken: int = 0
     largest_batch: int | None = None
-
-
-class Journal(Protocol):
-    """Keeps the progress over crashes."""
-
-    def load(self) -> Any:
-        """What was saved last; None when nothing was."""
-        ...
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Keep this instead of what was saved before; returns when it is safe."""
-        ...
-
-    def clear(self) -> None:
-        """Forget everything."""
-        ...
-
-
-class Log(Protocol):
-    """Gets the lines that the user reads."""
-
-    def info(self, message: str, /, *arguments: Any) -> Any: ...
-    def warning(self, message: str, /, *arguments: Any) -> Any: ...
 
 
 class RejectedRow(NamedTuple):
@@ -188,8 +164,9 @@ class BulkWrite:
         self._names_messages = UNIQUE_MESSAGE_ID in plan.function.parameters
         self._arguments = dict(arguments)
         self._progress = Progress(fingerprint=fingerprint, nonce=uuid.uuid4().hex)
-        self._journal = journal
-        self._remembers = journal is not None and policy.durable
+        self._record = Record(
+            journal, durable=policy.durable, failed=partial(OptimoveError, function=self._name), so_far=self._so_far
+        )
         self._reports = reports
         self._policy = policy
         self._row_numbers = row_numbers
@@ -205,7 +182,7 @@ class BulkWrite:
         """
         progress = self._progress = self._begin()
         resumed = progress.accepted
-        self._pace = _Pace(resumed + progress.rejected)
+        self._pace = Pace(resumed + progress.rejected)
         self._reports.start(progress.rejected, progress.failed)
         while progress.batches < len(self._plan):
             self._deliver(self._plan[progress.batches])
@@ -218,26 +195,22 @@ class BulkWrite:
 
     def forget(self) -> None:
         """Forget the progress, so that the same task sends everything again; the last thing that a task does."""
-        if self._journal is not None:
-            self._kept(self._journal.clear)
+        self._record.forget()
 
     def _begin(self) -> Progress:
         fresh = self._progress
-        kept = self._journal.load() if self._journal is not None and self._remembers else None
-        if kept is None:
-            if not self._remembers and self._policy.earlier_tries:
+        try:
+            saved = self._record.load(Progress)
+        except UnknownProgressError:
+            self._doubt("what the earlier try sent was not recorded, or not in a form that is known")
+            return fresh
+        if saved is None:
+            if not self._record.remembers and self._policy.earlier_tries:
                 self._doubt(
                     "this is not the first try, and nothing tells what the earlier ones sent (Airflow keeps that from"
                     " 3.3 on, with durable=True)"
                 )
-            if self._journal is not None and not self._remembers:
-                # For a later try that looks here: something was sent, and nobody knows what.
-                self._kept(partial(self._journal.save, {"durable": False}))
-            return fresh
-        try:
-            saved = msgspec.convert(kept, Progress)
-        except msgspec.ValidationError:
-            self._doubt("what the earlier try sent was not recorded, or not in a form that is known")
+            self._record.mark()
             return fresh
         # Sent again, rows that may have arrived stay in doubt while they go in smaller parts.
         saved.doubtful = max(saved.sending, saved.doubtful)
@@ -385,25 +358,10 @@ class BulkWrite:
     def _settle(self) -> None:
         """Note that the rows that were on their way surely had no effect."""
         self._progress.sending = 0
-        try:
-            self._save()
-        except OptimoveError as unsaved:
-            # The rows count as in doubt then, which is the safe side; the error in hand is the one to be read.
-            self._log.warning("%s", unsaved)
+        self._record.save_or_warn(self._progress, self._log)
 
     def _save(self) -> None:
-        if self._journal is not None and self._remembers:
-            self._kept(partial(self._journal.save, msgspec.to_builtins(self._progress)))
-
-    def _kept(self, change: Callable[[], None]) -> None:
-        try:
-            change()
-        except Exception as error:
-            raise OptimoveError(
-                f"the progress could not be recorded, so nothing more is sent; {self._so_far()}. Was the task cleared,"
-                f" or is Airflow's API server away? {type(error).__name__}: {error}",
-                function=self._name,
-            ) from error
+        self._record.save(self._progress)
 
     def _numbers(self, batch: Batch) -> Sequence[int] | None:
         number = self._progress.batches
@@ -503,31 +461,6 @@ class _Course:
         if self._bad >= DENSE:
             self._stride = 1
         return True
-
-
-class _Pace:
-    """Rows a second and the time that is left, told now and then."""
-
-    def __init__(self, done: int) -> None:
-        self._done_before = done
-        self._started = self._told = time.monotonic()
-
-    def after(self, done: int, rows: int, *, now: bool) -> str | None:
-        """What to tell when so many rows are done; None when that was told lately."""
-        moment = time.monotonic()
-        if not now and moment - self._told < LOG_INTERVAL:
-            return None
-        self._told = moment
-        rate = (done - self._done_before) / max(moment - self._started, 0.001)
-        left = f", about {_duration((rows - done) / rate)} left" if rate and rows > done else ""
-        return f"{rate:,.0f} rows a second{left}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _is_about_rows(error: OptimoveError) -> bool:
