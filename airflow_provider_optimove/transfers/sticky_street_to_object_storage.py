@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
@@ -32,7 +33,8 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
     With ``cursor_field`` each run reads the customers that are new or changed since the run before. The id to go on
     from is kept in an Airflow Variable: read when the task starts (``0``, which means all, where there is none), and
     written when the file is complete under its name. A report without customers leaves it as it is, and so does one
-    whose id is a smaller number.
+    whose id is a smaller number. The Variable is an object with ``last``, and with ``before`` and ``run_id`` of the run
+    that wrote it, which starts there again when it is repeated; set by hand, it may be the id alone.
 
     The base class has the arguments of the file.
 
@@ -88,6 +90,7 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
         self.cursor_variable = cursor_variable
         self.sticky_street_conn_id = sticky_street_conn_id
         self._map_index = -1
+        self._run_id: str | None = None
         self._kept = FROM_THE_BEGINNING
         self._asked: ReportArguments = {}
 
@@ -112,21 +115,18 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
     def execute(self, context: Context) -> Any:
         """Read the customers, write the file, and keep the id to go on from."""
         self._map_index = getattr(context.get("ti"), "map_index", -1)
+        self._run_id = context.get("run_id")
         return super().execute(context)
 
     def transfer(self) -> Any:
         """Read and write; returns what the task returns."""
-        from airflow.providers.common.compat.sdk import Variable
-
         with named(self.function):
             variable = self._variable()
-            if variable:
-                self._kept = str(Variable.get(variable, FROM_THE_BEGINNING) or FROM_THE_BEGINNING)
-            self._asked = self._arguments(variable)
+            start = self._start(variable) if variable else None
+            self._asked = self._arguments(start if self.last is None else self.last)
             result = super().transfer()
         if variable and result["last"] != self._kept:
-            Variable.set(variable, result["last"])
-            self.log.info("The next run goes on from %s, which the variable %s keeps", result["last"], variable)
+            self._keep(variable, {"last": result["last"], "before": start, "run_id": self._run_id})
         return result
 
     def pieces(self) -> Pieces:
@@ -150,7 +150,32 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
             raise self.not_valid(f"cursor_variable: a shorter name than {variable} is needed")
         return variable
 
-    def _arguments(self, variable: str | None) -> ReportArguments:
+    def _start(self, variable: str) -> str:
+        """The id that this run goes on from; what the variable keeps is remembered."""
+        from airflow.providers.common.compat.sdk import Variable
+
+        kept = str(Variable.get(variable, FROM_THE_BEGINNING)).strip()
+        try:
+            written = json.loads(kept)
+        except ValueError:
+            written = None
+        if not isinstance(written, dict):
+            self._kept = kept or FROM_THE_BEGINNING
+            return self._kept
+        self._kept = str(written.get("last", FROM_THE_BEGINNING))
+        if self._run_id is None or written.get("run_id") != self._run_id:
+            return self._kept
+        start = str(written.get("before", FROM_THE_BEGINNING))
+        self.log.info("This run has moved the id before, and starts from %s again, as it did then", start)
+        return start
+
+    def _keep(self, variable: str, what: Mapping[str, Any]) -> None:
+        from airflow.providers.common.compat.sdk import Variable
+
+        Variable.set(variable, json.dumps(what))
+        self.log.info("The next run goes on from %s, which the variable %s keeps", what["last"], variable)
+
+    def _arguments(self, last: str | int | None) -> ReportArguments:
         """The arguments of the call, checked."""
         from airflow_provider_optimove.clients.sticky_street.client import form_fields
 
@@ -158,7 +183,7 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
             "date_start": self.date_start,
             "date_end": self.date_end,
             "selected_campaigns": self.selected_campaigns,
-            "last": self._kept if variable and self.last is None else self.last,
+            "last": last,
             "output": self.answer_format,
         }
         form_fields(**arguments)

@@ -1,0 +1,92 @@
+"""The example DAG of Sticky Street's changed customers, copied unchanged into the dags folder of a real Airflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_optimove.sandbox import OptimoveSandbox, StickyStreetSandbox
+from tests.conftest import DagRunResult
+
+pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
+
+SOURCE = (Path(__file__).parents[2] / "example_dags" / "sticky_street_changed_customers.py").read_text()
+VARIABLE = "sticky_street_last.sticky_street_changed_customers.changed_customers"
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """No id is left for the next test."""
+    from airflow.models import Variable
+    from airflow.utils.session import create_session
+
+    yield
+    with create_session() as session:
+        session.query(Variable).delete()
+
+
+def kept() -> str:
+    from airflow.models import Variable
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        return str(json.loads(session.query(Variable).filter_by(key=VARIABLE).one().val)["last"])
+
+
+@pytest.mark.usefixtures("airflow_db", "forgotten")
+def test_wishes_become_preferences_once(
+    optimove_sandbox: OptimoveSandbox,
+    sticky_street_sandbox: StickyStreetSandbox,
+    run_dag: Callable[..., DagRunResult],
+    tmp_path: Path,
+) -> None:
+    sticky_street_sandbox.customers = 8
+    folder = {"folder": str(tmp_path)}
+
+    first = run_dag(SOURCE, folder)
+    assert set(first.states.values()) == {"success"}
+    assert first.xcom("sort_by_wish") == {"allowed": 4, "stopped": 2, "left": 2}
+    preferences = optimove_sandbox.preferences[504, None]
+    wished = {"C0000000": 1, "C0000001": 2, "C0000002": 1, "C0000004": 1, "C0000005": 2, "C0000006": 1}
+    assert preferences == wished
+    assert kept() == "8"
+
+    # Nothing has changed: nothing is read, and nothing sent.
+    calls = len(optimove_sandbox.calls)
+    quiet = run_dag(SOURCE, folder)
+    assert set(quiet.states.values()) == {"success"}
+    assert quiet.xcom("changed_customers")["rows"] == 0
+    assert (kept(), len(optimove_sandbox.calls)) == ("8", calls)
+
+    last = sticky_street_sandbox.change(0, custom1="No")
+    last = sticky_street_sandbox.change(3, custom1="Yes")
+    last = sticky_street_sandbox.change(4, custom1="maybe")
+    later = run_dag(SOURCE, folder)
+    assert later.xcom("changed_customers")["rows"] == 3
+    assert later.xcom("sort_by_wish") == {"allowed": 1, "stopped": 1, "left": 1}
+    assert preferences == {**wished, "C0000000": 2, "C0000003": 1}
+    assert kept() == str(last)
+    asked = [call.fields["last"] for call in sticky_street_sandbox.calls]
+    assert asked == ["0", "8", "8"]
+
+
+@pytest.mark.usefixtures("airflow_db", "forgotten")
+def test_what_optimove_did_not_take_is_in_the_file(
+    optimove_sandbox: OptimoveSandbox,
+    sticky_street_sandbox: StickyStreetSandbox,
+    run_dag: Callable[..., DagRunResult],
+    tmp_path: Path,
+) -> None:
+    sticky_street_sandbox.customers = 4
+    optimove_sandbox.fail("SetCustomerChannelPreference", status=403, body="not for you", times=None)
+    run = run_dag(SOURCE, {"folder": str(tmp_path)})
+    assert run.states["changed_customers"] == "success"
+    assert run.states["mail_stopped"] == "failed"
+    result: dict[str, Any] = run.xcom("changed_customers")
+    assert (result["rows"], result["last"]) == (4, "4")
+    stopped = Path(result["path"]).parent / "stopped.jsonl"
+    assert stopped.read_text() == '{"CustomerID": "C0000001"}\n'
