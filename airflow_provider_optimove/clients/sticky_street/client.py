@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -145,12 +146,18 @@ class StickyStreetClient(SystemClient):
             def reader() -> ReportReader:
                 # What an attempt before this one has left.
                 of_attempt.close()
-                return of_attempt.enter_context(closing(ReportReader(self._redact, glance=glance)))
+                return of_attempt.enter_context(closing(ReportReader(self._without_any_secret, glance=glance)))
 
             request = request_of(self.settings, fields)
             report: Report = self._exchange(ALL_CUSTOMERS.name, request, _judge, body_reader=reader).answer
             of_attempt.pop_all()
             return report
+
+    def _without_any_secret(self, text: str) -> str:
+        """A text without secrets, also where they stand as they do in HTML."""
+        unescaped = html.unescape(text)
+        redacted = self._redact(unescaped)
+        return self._redact(text) if redacted == unescaped else redacted
 
 
 def form_fields(
