@@ -180,24 +180,22 @@ class OptimoveBatchedWriteOperator(BaseOperator):
     ) -> BulkWrite:
         from airflow_provider_optimove.clients.optimove.arguments import bind
         from airflow_provider_optimove.clients.optimove.bulk_write import BulkWrite, WritePolicy
-        from airflow_provider_optimove.operators.task_journal import journal_of
+        from airflow_provider_optimove.operators.task_journal import is_retry, journal_of
 
-        journal = journal_of(context, JOURNAL_KEY)
-        task_instance = context.get("ti")
         defaults = {name: value for name, value in self.defaults().items() if getattr(self, name) is None}
         return BulkWrite(
             self.hook.client,
             plan,
             {**arguments, **bind(self.declared, keywords=defaults, later=self.declared.parameters)},
             fingerprint=plan.fingerprint({"account": self.hook.client.account, **arguments}),
-            journal=journal,
+            journal=journal_of(context, JOURNAL_KEY),
             reports=reports,
             policy=WritePolicy(
                 resend=self.on_uncertain == "resend",
                 isolate=self.on_rejected == "isolate",
                 max_rejected=self.max_rejected,
                 durable=self.durable,
-                earlier_tries=task_instance is not None and task_instance.try_number > 1,
+                earlier_tries=is_retry(context),
             ),
             row_numbers=row_numbers,
             log=self.log,

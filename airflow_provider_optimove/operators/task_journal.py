@@ -44,3 +44,9 @@ def journal_of(context: Context, key: str) -> TaskJournal | None:
     """
     store = context.get("task_state_store")
     return None if store is None else TaskJournal(store, key)
+
+
+def is_retry(context: Context) -> bool:
+    """Whether the running task has been tried before."""
+    task_instance = context.get("ti")
+    return task_instance is not None and task_instance.try_number > 1
