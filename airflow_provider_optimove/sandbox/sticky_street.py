@@ -152,13 +152,13 @@ class StickyStreetSandbox(SystemStandIn):
         return CUSTOMERS_ALL if received.path == "/" else None
 
     def _answer(self, function: str, received: Received) -> Reply:
+        if received.verb != "POST":
+            return self._error(f"a report is asked for with POST, not {received.verb}", received, 405)
         try:
-            if received.verb != "POST":
-                raise Refused(f"a report is asked for with POST, not {received.verb}", 405)
             self._authenticate(received)
             asked = _asked(received.fields)
         except Refused as refused:
-            return self._error(refused, received.fields)
+            return self._error(refused.text, received, self.error_status)
         with self.lock:
             last = asked.last if asked.last >= self._last_change else self._last_change
             customers = chain(_unchanged(self, asked), _changed(self, asked))
@@ -167,23 +167,22 @@ class StickyStreetSandbox(SystemStandIn):
     def _authenticate(self, received: Received) -> None:
         for name in REQUIRED:
             if not received.fields.get(name):
-                raise Refused(f"{name} is required", self.error_status)
+                raise Refused(f"{name} is required")
         key = received.headers.get("api_access_key")
         if key is None:
             accepted = same(str(received.fields.get("user_password", "")), self.user_password)
         else:
             accepted = same(key, self.access_key)
         if not accepted or received.fields["user_id"] != self.user_id:
-            raise Refused("Invalid user_id or user_password", self.error_status)
+            raise Refused("Invalid user_id or user_password")
         if received.fields["account_id"] != self.account_id:
-            raise Refused("Invalid account_id", self.error_status)
+            raise Refused("Invalid account_id")
 
-    def _error(self, refused: Refused, fields: Mapping[str, Any]) -> Reply:
-        status = refused.status if refused.status >= 400 else self.error_status
-        if str(fields.get("output")) == "JSON":
-            return Reply(status, _encode(self._dressed({"error": refused.text}, "error")).encode())
-        words = escape(refused.text)
-        return Reply(status, f'<response status="error">\n<error>{words}</error>\n</response>'.encode(), XML)
+    def _error(self, text: str, received: Received, status: int) -> Reply:
+        if received.fields.get("output") == "JSON":
+            return Reply(status, _encode(self._dressed({"error": text}, "error")).encode())
+        words = f"<error>{escape(text)}</error>"
+        return Reply(status, f'<response status="error">\n{words}\n</response>'.encode(), XML)
 
     def _dressed(self, fields: Mapping[str, Any], status: str) -> dict[str, Any]:
         if self.json_style == "plain":
