@@ -105,7 +105,6 @@ class StickyStreetSandbox(SystemStandIn):
         self.cursor: Literal["customer", "response", "nowhere"] = "customer"
         self.json_style: Literal["plain", "converted"] = "plain"
         self.error_status = 200
-        self._last_change = customers
 
     @property
     def connection(self) -> str:
@@ -130,11 +129,10 @@ class StickyStreetSandbox(SystemStandIn):
         :returns: the id of the change.
         """
         with self.lock:
+            id_ = self._last_id + 1
             before = self.changes.pop(customer, None)
-            self._last_change += 1
-            all_fields = {**(before.fields if before else {}), **fields}
-            self.changes[customer] = Change(self._last_change, all_fields)
-            return self._last_change
+            self.changes[customer] = Change(id_, {**(before.fields if before else {}), **fields})
+            return id_
 
     def customer(self, number: int) -> dict[str, str]:
         """A customer as reports have it, without an id.
@@ -143,6 +141,10 @@ class StickyStreetSandbox(SystemStandIn):
         """
         change = self.changes.get(number)
         return {**_first_fields(number), **(change.fields if change else {})}
+
+    @property
+    def _last_id(self) -> int:
+        return max([self.customers, *(change.id for change in self.changes.values())])
 
     def _connection(self, password: str, **extra: Any) -> str:
         fields = {"conn_type": "sticky_street", "host": self.url, "login": self.user_id, "password": password}
@@ -160,9 +162,25 @@ class StickyStreetSandbox(SystemStandIn):
         except Refused as refused:
             return self._error(refused.text, received, self.error_status)
         with self.lock:
-            last = asked.last if asked.last >= self._last_change else self._last_change
-            customers = chain(_unchanged(self, asked), _changed(self, asked))
+            changes, last = dict(self.changes), max(asked.last, self._last_id)
+        customers = chain(self._unchanged(asked, changes), self._changed(asked, changes))
         return self._report(asked, last, customers)
+
+    def _unchanged(self, asked: Asked, changes: Mapping[int, Change]) -> Iterator[dict[str, str]]:
+        """Customers as they were at first; the id of each is its number and one."""
+        with_id = self.cursor == "customer"
+        for number in range(asked.last, self.customers):
+            if number not in changes and _took_part(number, asked):
+                fields = _first_fields(number)
+                if with_id:
+                    fields["id"] = str(number + 1)
+                yield fields
+
+    def _changed(self, asked: Asked, changes: Mapping[int, Change]) -> Iterator[dict[str, str]]:
+        for number, change in changes.items():
+            if change.id > asked.last and _took_part(number, asked):
+                of_id = {"id": str(change.id)} if self.cursor == "customer" else {}
+                yield {**_first_fields(number), **change.fields, **of_id}
 
     def _authenticate(self, received: Received) -> None:
         for name in REQUIRED:
@@ -265,25 +283,6 @@ def _date(fields: Mapping[str, Any], name: str, default: datetime.date) -> datet
     except ValueError:
         pass
     raise Refused(f"{name} must be a date as YYYY-MM-DD")
-
-
-def _unchanged(sandbox: StickyStreetSandbox, asked: Asked) -> Iterator[dict[str, str]]:
-    """Customers as they were at first; the id of each is its number and one."""
-    changed = set(sandbox.changes)
-    with_id = sandbox.cursor == "customer"
-    for number in range(asked.last, sandbox.customers):
-        if number not in changed and _took_part(number, asked):
-            fields = _first_fields(number)
-            if with_id:
-                fields["id"] = str(number + 1)
-            yield fields
-
-
-def _changed(sandbox: StickyStreetSandbox, asked: Asked) -> Iterator[dict[str, str]]:
-    for number, change in list(sandbox.changes.items()):
-        if change.id > asked.last and _took_part(number, asked):
-            of_id = {"id": str(change.id)} if sandbox.cursor == "customer" else {}
-            yield {**_first_fields(number), **change.fields, **of_id}
 
 
 def _took_part(number: int, asked: Asked) -> bool:
