@@ -1,6 +1,6 @@
 """The Netmera client: events that ask Netmera to send push notifications.
 
-Values in, values out: :func:`checked_event` and :func:`outcome_of`. :class:`NetmeraClient` does the I/O.
+Values in, values out: :func:`checked_event`. :class:`NetmeraClient` does the I/O.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, TypedDict
 from urllib.parse import quote
@@ -102,13 +103,13 @@ def checked_event(
     return {**event, **(additional_fields or {})}
 
 
-def outcome_of(outcome: HttpAnswer | ConnectionFailure) -> HttpAnswer:
-    """The answer to an event that Netmera took: any 2xx, whatever stands in it.
+def json_of(event: Mapping[str, Any]) -> str:
+    """An event as it is sent.
 
-    :raises TryAgain: the event was surely not taken.
-    :raises NetmeraError: it was not taken, or nobody knows whether it was.
+    :raises TypeError: it holds what JSON cannot.
+    :raises ValueError: the same.
     """
-    return success_of(PUSH, outcome, NetmeraError)
+    return json.dumps(event, ensure_ascii=False, allow_nan=False)
 
 
 class NetmeraClient(SystemClient):
@@ -156,26 +157,35 @@ class NetmeraClient(SystemClient):
             (``may_have_happened``).
         """
         with self._translated():
-            event = checked_event(event_type, campaign_id, channel_id, timestamp, additional_fields)
-            if event["channelId"] not in CHANNELS:
-                known = " and ".join(map(str, CHANNELS))
-                log.warning(
-                    "push_event: channel %s is none of those documented for Netmera, %s; it is sent as it is",
-                    *(event["channelId"], known),
-                )
-            request = HttpRequest(
-                "POST",
-                f"rest/optimove/event/{quote(self.settings.app_key, safe='')}",
-                body=json.dumps(event, ensure_ascii=False, allow_nan=False).encode(),
-                headers={API_KEY_HEADER: self.settings.api_key},
+            return self.send(checked_event(event_type, campaign_id, channel_id, timestamp, additional_fields))
+
+    def send(self, event: Mapping[str, Any], *, again: bool = False) -> PushedEvent:
+        """Send an event that was checked before.
+
+        :param event: as :func:`checked_event` returns it.
+        :param again: whether to send it again also where it may have been taken, so that it may push twice.
+        :raises NetmeraError: as of :meth:`push_event`.
+        """
+        if event["channelId"] not in CHANNELS:
+            log.warning(
+                "push_event: channel %s is none of those documented for Netmera, %s; it is sent as it is",
+                *(event["channelId"], " and ".join(map(str, CHANNELS))),
             )
-            answer = self._exchange(PUSH.name, request, outcome_of, body_reader=_FirstPiece).answer
-            if explanation(answer.body).is_html:
-                log.warning(
-                    "push_event: HTTP %s came with an HTML page: a firewall or proxy may have answered in Netmera's"
-                    " place. The event counts as taken; look whether Netmera has it",
-                    answer.status,
-                )
+        request = HttpRequest(
+            "POST",
+            f"rest/optimove/event/{quote(self.settings.app_key, safe='')}",
+            body=json_of(event).encode(),
+            headers={API_KEY_HEADER: self.settings.api_key},
+        )
+        judge = partial(success_of, replace(PUSH, repeatable=again), error=NetmeraError)
+        with self._translated():
+            answer = self._exchange(PUSH.name, request, judge, body_reader=_FirstPiece).answer
+        if explanation(answer.body).is_html:
+            log.warning(
+                "push_event: HTTP %s came with an HTML page: a firewall or proxy may have answered in Netmera's place."
+                " The event counts as taken; look whether Netmera has it",
+                answer.status,
+            )
         return PushedEvent(
             event_type=event["eventTypeId"],
             campaign_id=event["campaignId"],
@@ -244,7 +254,7 @@ def _problems_of(additional_fields: Mapping[Any, Any], event_type: int | None) -
 
 def _fits_json(value: Any) -> bool:
     try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        json_of(value).encode()
     except (TypeError, ValueError, RecursionError):
         return False
     return True
@@ -256,10 +266,11 @@ __all__ = [
     "CHANNELS",
     "EVENT_TYPES",
     "FIELDS",
+    "PUSH",
     "SINGLE",
     "NetmeraClient",
     "NetmeraSettings",
     "PushedEvent",
     "checked_event",
-    "outcome_of",
+    "json_of",
 ]
