@@ -230,9 +230,7 @@ class ToObjectStorageOperator(BaseOperator):
 
         self.check_names()
         columns = None if self.columns is None else tuple(self.columns)
-        layout = FileLayout(self.fields(), columns=columns, rename=self.rename or {})
-        layout.check()
-        return layout
+        return FileLayout(self.fields(), columns=columns, rename=self.rename or {})
 
 
 def pieces_of(rows: Iterable[dict[str, Any]]) -> Iterator[Piece]:

@@ -42,6 +42,10 @@ def test_lists(rows: Any) -> None:
     assert ids(rows) == ["a", "b", "7"]
 
 
+def test_a_field_that_is_written_together() -> None:
+    assert ids([{"user_id": "a"}, {"USERID": "b"}], "UserID") == ["a", "b"]
+
+
 def test_lists_of_several_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows_argument, "STRETCH", 2)
     assert ids(["a", "b", "c", "d", "e"]) == ["a", "b", "c", "d", "e"]

@@ -393,8 +393,10 @@ def test_a_state_that_cannot_be_removed_sends_nothing_again() -> None:
     task = Task()
     assert task.state is not None
     task.state.away_after = 2
-    with pytest.raises(NetmeraError, match="it was sent"):
-        task.run()
+    for _ in range(2):
+        with pytest.raises(NetmeraError, match="it was sent") as raised:
+            task.run()
+        assert raised.value.may_have_happened
     task.state.away_after = 1_000
     assert task.run() == {"id": 1}
     assert len(task.sent) == 1

@@ -126,6 +126,16 @@ def test_json_lines_need_not_be_decoded(tmp_path: Path) -> None:
     assert (tmp_path / "birds.csv").read_text() == "BirdID\n1\n2\n3\n4\n"
 
 
+def test_all_parts_of_the_first_piece_decide_on_columns(tmp_path: Path) -> None:
+    def read() -> Pieces:
+        yield Piece((b'{"BirdID":1}', b'{"Song":"tic"}'), 2)
+        return {}
+
+    file = tmp_path / "birds.csv"
+    transfer(read, file)
+    assert file.read_text().splitlines()[0] == "BirdID,Name,Hatched,Song,OtherFields"
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
 def test_no_rows_are_a_file_too(tmp_path: Path, ending: str) -> None:
     if ending == "parquet":
