@@ -5,7 +5,60 @@ Data only: Airflow reads it in every process, so nothing is imported.
 
 # No name of a plain setting may contain "token", "secret", "password" and the like: Airflow masks such fields,
 # their defaults included.
-CONNECTION: dict[str, object] = {
+WAITING: dict[str, object] = {
+    "connect_timeout": {
+        "label": "Connect timeout",
+        "description": "Seconds to wait for a connection; 10 when empty.",
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    },
+    "read_timeout": {
+        "label": "Read timeout",
+        "description": "Seconds to wait for an answer; 300 when empty. Large pages take minutes.",
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    },
+    "retry_limit": {
+        "label": "Retries",
+        "description": "Further attempts of a call that failed for a moment; 4 when empty.",
+        "schema": {"type": ["integer", "null"], "minimum": 0, "maximum": 100},
+    },
+    "total_timeout": {
+        "label": "Total timeout",
+        "description": "Seconds that one call may take with all its retries; 1800 when empty.",
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    },
+}
+
+THE_WAY_THERE: dict[str, object] = {
+    "verify": {
+        "label": "Certificate check",
+        "description": "Empty: against the known authorities. Or the path of a file with your own authority,"
+        " or false for no check.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "proxies": {
+        "label": "Proxy",
+        "description": 'Address of the proxy, or one a scheme: {"https": "http://proxy.example.com:3128"}.'
+        " Empty: what the environment says.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "allow_http": {
+        "label": "Allow plain http",
+        "description": "Also to other machines than this one. Keys and customer data travel unencrypted then.",
+        "schema": {"type": ["boolean", "null"], "default": False},
+    },
+}
+
+# Airflow 3 shows those of host, login and password only.
+PLACEHOLDERS: dict[str, str] = {
+    "connect_timeout": "10",
+    "read_timeout": "300",
+    "retry_limit": "4",
+    "total_timeout": "1800",
+    "verify": "true",
+    "proxies": "http://proxy.example.com:3128",
+}
+
+OPTIMOVE: dict[str, object] = {
     "connection-type": "optimove",
     "hook-class-name": "airflow_provider_optimove.hooks.optimove.OptimoveHook",
     "hook-name": "Optimove",
@@ -16,21 +69,15 @@ CONNECTION: dict[str, object] = {
             "login": "User name (only without an API key)",
             "password": "API key (or password of the user name)",
         },
-        # Airflow 3 shows those of the first three only.
         "placeholders": {
             "host": "https://api5.optimove.net",
             "login": "empty with an API key",
             "password": "API key",
             "api_path": "current",
-            "connect_timeout": "10",
-            "read_timeout": "300",
-            "retry_limit": "4",
-            "total_timeout": "1800",
             "rate_limit": "50/10",
             "session_cache": "file",
             "timezone": "Europe/London",
-            "verify": "true",
-            "proxies": "http://proxy.example.com:3128",
+            **PLACEHOLDERS,
         },
     },
     "conn-fields": {
@@ -46,26 +93,7 @@ CONNECTION: dict[str, object] = {
             " Several limits with commas: 50/10,2000/3600. No limit: off.",
             "schema": {"type": ["string", "null"]},
         },
-        "connect_timeout": {
-            "label": "Connect timeout",
-            "description": "Seconds to wait for a connection; 10 when empty.",
-            "schema": {"type": ["integer", "null"], "minimum": 1},
-        },
-        "read_timeout": {
-            "label": "Read timeout",
-            "description": "Seconds to wait for an answer; 300 when empty. Large pages take minutes.",
-            "schema": {"type": ["integer", "null"], "minimum": 1},
-        },
-        "retry_limit": {
-            "label": "Retries",
-            "description": "Further attempts of a call that failed for a moment; 4 when empty.",
-            "schema": {"type": ["integer", "null"], "minimum": 0, "maximum": 100},
-        },
-        "total_timeout": {
-            "label": "Total timeout",
-            "description": "Seconds that one call may take with all its retries; 1800 when empty.",
-            "schema": {"type": ["integer", "null"], "minimum": 1},
-        },
+        **WAITING,
         "session_cache": {
             "label": "Share the login",
             "description": "With a user name only. file: the processes of one host share a login, which Optimove"
@@ -83,25 +111,83 @@ CONNECTION: dict[str, object] = {
             "description": "What stands between the server and a function's group; current when empty.",
             "schema": {"type": ["string", "null"]},
         },
-        "verify": {
-            "label": "Certificate check",
-            "description": "Empty: against the known authorities. Or the path of a file with your own authority,"
-            " or false for no check.",
-            "schema": {"type": ["string", "null"]},
-        },
-        "proxies": {
-            "label": "Proxy",
-            "description": 'Address of the proxy, or one a scheme: {"https": "http://proxy.example.com:3128"}.'
-            " Empty: what the environment says.",
-            "schema": {"type": ["string", "null"]},
-        },
-        "allow_http": {
-            "label": "Allow plain http",
-            "description": "Also to other machines than this one. Keys and customer data travel unencrypted then.",
-            "schema": {"type": ["boolean", "null"], "default": False},
-        },
+        **THE_WAY_THERE,
     },
 }
+
+NETMERA: dict[str, object] = {
+    "connection-type": "netmera",
+    "hook-class-name": "airflow_provider_optimove.hooks.netmera.NetmeraHook",
+    "hook-name": "Netmera",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "port", "extra"],
+        "relabeling": {"host": "API server", "login": "App key", "password": "REST API key"},
+        "placeholders": {
+            "host": "https://restapi.netmera.com when empty",
+            "login": "app key",
+            "password": "REST API key",
+            **PLACEHOLDERS,
+        },
+    },
+    "conn-fields": {**WAITING, **THE_WAY_THERE},
+}
+
+SESSIONM: dict[str, object] = {
+    "connection-type": "sessionm",
+    "hook-class-name": "airflow_provider_optimove.hooks.sessionm.SessionMHook",
+    "hook-name": "SessionM",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "port", "extra"],
+        "relabeling": {"host": "API server", "login": "API key", "password": "API secret"},
+        "placeholders": {
+            "host": "https://api-example.sessionm.com",
+            "login": "API key",
+            "password": "API secret",
+            **PLACEHOLDERS,
+        },
+    },
+    "conn-fields": {**WAITING, **THE_WAY_THERE},
+}
+
+STICKY_STREET: dict[str, object] = {
+    "connection-type": "sticky_street",
+    "hook-class-name": "airflow_provider_optimove.hooks.sticky_street.StickyStreetHook",
+    "hook-name": "Sticky Street",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "port", "extra"],
+        "relabeling": {"host": "API address", "login": "User id", "password": "User password (or access key)"},
+        "placeholders": {
+            "host": "https://api.clienttoolbox.com when empty",
+            "login": "user_id",
+            "password": "user_password, or the access key",
+            "account_id": "account",
+            **PLACEHOLDERS,
+        },
+    },
+    "conn-fields": {
+        "account_id": {
+            "label": "Account id",
+            "description": "The account_id of every call.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "key_in_header": {
+            "label": "Key in the header",
+            "description": "Newer accounts: the password is an access key and travels as the header api_access_key"
+            " instead of the body's user_password.",
+            "schema": {"type": ["boolean", "null"], "default": False},
+        },
+        **WAITING,
+        **THE_WAY_THERE,
+    },
+}
+
+
+SYSTEMS = (
+    ("Optimove", "optimove"),
+    ("Netmera", "netmera"),
+    ("SessionM", "sessionm"),
+    ("Sticky Street", "sticky_street"),
+)
 
 
 def get_provider_info() -> dict[str, object]:
@@ -109,19 +195,20 @@ def get_provider_info() -> dict[str, object]:
     return {
         "package-name": "airflow-provider-optimove",
         "name": "Optimove",
-        "description": "`Optimove <https://www.optimove.com/>`__: customer relationship marketing.\n",
+        "description": "`Optimove <https://www.optimove.com/>`__: customer relationship marketing; and the systems"
+        " beside it: Netmera, SessionM and Sticky Street.\n",
         "integrations": [
-            {
-                "integration-name": "Optimove",
-                "external-doc-url": "https://docs.optimove.com/api-usage-guide/",
-                "tags": ["service"],
-            }
+            {"integration-name": name, "external-doc-url": url, "tags": ["service"]}
+            for name, url in (
+                ("Optimove", "https://docs.optimove.com/api-usage-guide/"),
+                ("Netmera", "https://user.netmera.com/netmera-developer-guide/integrated-modules/optimove"),
+                ("SessionM", "https://docs.sessionm.com/"),
+                ("Sticky Street", "https://www.stickystreet.com/"),
+            )
         ],
         "operators": [
-            {
-                "integration-name": "Optimove",
-                "python-modules": ["airflow_provider_optimove.operators.optimove"],
-            }
+            {"integration-name": name, "python-modules": [f"airflow_provider_optimove.operators.{module}"]}
+            for name, module in (("Optimove", "optimove"), ("Netmera", "netmera"), ("SessionM", "sessionm"))
         ],
         "sensors": [
             {
@@ -130,17 +217,17 @@ def get_provider_info() -> dict[str, object]:
             }
         ],
         "hooks": [
-            {
-                "integration-name": "Optimove",
-                "python-modules": ["airflow_provider_optimove.hooks.optimove"],
-            }
+            {"integration-name": name, "python-modules": [f"airflow_provider_optimove.hooks.{module}"]}
+            for name, module in SYSTEMS
         ],
         "transfers": [
             {
-                "source-integration-name": "Optimove",
+                "source-integration-name": name,
                 "target-integration-name": "Common IO",
-                "python-module": "airflow_provider_optimove.transfers.optimove_to_object_storage",
+                "python-module": f"airflow_provider_optimove.transfers.{module}_to_object_storage",
             }
+            for name, module in SYSTEMS
+            if module != "netmera"
         ],
         "triggers": [
             {
@@ -148,7 +235,7 @@ def get_provider_info() -> dict[str, object]:
                 "python-modules": ["airflow_provider_optimove.triggers.optimove"],
             }
         ],
-        "connection-types": [CONNECTION],
+        "connection-types": [OPTIMOVE, NETMERA, SESSIONM, STICKY_STREET],
         "config": {
             "optimove": {
                 "description": "Optimove's event listener in the API server (Airflow 3).",
