@@ -100,6 +100,7 @@ def main() -> int:
                     )
                     for started, what in {
                         "optimove_on_campaign": "fire 13",
+                        "optimove_to_netmera": "fire 13 --channel 459",
                         "optimove_conditional_promotions": "fire 5",
                         "optimove_on_data_update": f"data {tomorrow}",
                     }.items():

@@ -26,6 +26,7 @@ from airflow_provider_optimove.clients.optimove.batching import IN_MEMORY
 from airflow_provider_optimove.clients.optimove.functions import catalogue, declaration
 from airflow_provider_optimove.clients.optimove.paging import DEFAULT_PAGE, LARGEST_PAGE
 from airflow_provider_optimove.clients.optimove.rows import row_shape
+from airflow_provider_optimove.clients.sessionm.endpoints import ENDPOINTS
 from airflow_provider_optimove.exceptions import MOST_PROBLEMS_SHOWN, OptimoveError, OptimoveUncertainWriteError
 from airflow_provider_optimove.hooks.connection_form import extra_fields
 from airflow_provider_optimove.hooks.optimove import OptimoveHook, settings_from_connection
@@ -34,6 +35,10 @@ from airflow_provider_optimove.operators import optimove
 from airflow_provider_optimove.operators.any_function import MOST_ROWS
 from airflow_provider_optimove.operators.batched_write import LONGEST_RATE_LIMIT_WAIT, OptimoveBatchedWriteOperator
 from airflow_provider_optimove.sandbox import Fault, OptimoveSandbox
+from airflow_provider_optimove.sandbox.netmera import PUSH_EVENT
+from airflow_provider_optimove.sandbox.serving import SystemCall
+from airflow_provider_optimove.sandbox.sticky_street import CUSTOMERS_ALL
+from airflow_provider_optimove.sandbox.systems import SYSTEMS
 from airflow_provider_optimove.sensors.optimove import OptimoveCampaignSensor
 from airflow_provider_optimove.sensors.waits import LONGEST_CALL
 from airflow_provider_optimove.storage.formats import FORMATS
@@ -384,14 +389,14 @@ def test_fixture_of_the_conftest_works(snippet: str, pytester: pytest.Pytester) 
 
 
 def test_tests_of_the_sandbox_page_pass(pytester: pytest.Pytester) -> None:
-    conftest, tests = python_of("docs/sandbox.md")
+    conftest, tests, tests_of_other_systems = python_of("docs/sandbox.md")
     pytester.makeconftest(conftest)
-    pytester.makepyfile(tests)
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+    pytester.makepyfile(test_one=tests, test_other=tests_of_other_systems)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=3)
 
 
 def test_names_of_the_sandbox_page_exist() -> None:
-    page = (ROOT / "docs" / "sandbox.md").read_text()
+    page, other_systems = (ROOT / "docs" / "sandbox.md").read_text().split("## The systems beside Optimove")
     faults = re.findall(r"`(\w+)(?:=[^`]*)?`", page.split("| `fail(function")[1].split("What was")[0])
     assert set(faults) == {field.name for field in dataclasses.fields(Fault)} - {"function"}
     sandbox = OptimoveSandbox()
@@ -400,7 +405,7 @@ def test_names_of_the_sandbox_page_exist() -> None:
     for switch in switches:
         owner, _, name = switch.rpartition(".")
         assert hasattr(getattr(sandbox, owner) if owner else sandbox, name), switch
-    options = set(re.findall(r"--[a-z][a-z-]+", page)) - {"--help"}
+    options = set(re.findall(r"--[a-z][a-z-]+", page + other_systems)) - {"--help"}
     told = subprocess.run(
         [sys.executable, "-m", "airflow_provider_optimove.sandbox", "--help"],
         capture_output=True,
@@ -408,6 +413,26 @@ def test_names_of_the_sandbox_page_exist() -> None:
         check=True,
     ).stdout
     assert options <= set(re.findall(r"--[a-z-]+", told))
+
+
+def test_other_systems_of_the_sandbox_page(request: pytest.FixtureRequest) -> None:
+    section = (ROOT / "docs" / "sandbox.md").read_text().split("## The systems beside Optimove")[1]
+    rows = [
+        [re.findall(r"`(\w+)[`(]", cell) for cell in line.split("|")[1:-1]]
+        for line in re.findall(r"^\| `.*$", section, re.MULTILINE)
+    ]
+    operations: list[str] = []
+    for ((fixture,), connection, names, happened, switches), kind in zip(rows, SYSTEMS.values(), strict=True):
+        stand_in = request.getfixturevalue(fixture)
+        assert type(stand_in) is kind
+        assert connection == [stand_in.connection_id]
+        assert [name for name in (*happened, *switches) if not hasattr(stand_in, name)] == []
+        assert f"`{kind.__name__}`" in section
+        operations += names
+    sessionm = dict.fromkeys(endpoint.operation for endpoint in ENDPOINTS)
+    assert operations == [PUSH_EVENT, *sessionm, CUSTOMERS_ALL]
+    of_a_call = section.split("A call holds")[1].split("; where")[0]
+    assert set(re.findall(r"`(\w+)`", of_a_call)) == {field.name for field in dataclasses.fields(SystemCall)}
 
 
 def test_declaration_of_the_development_page_is_one() -> None:
