@@ -35,6 +35,12 @@ class SystemHook(BaseHook, Generic[SettingsT, ClientT]):
 
     conn_type: str
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Airflow 2 looks for these in the class itself only.
+        for name in ("get_connection_form_widgets", "get_ui_field_behaviour"):
+            setattr(cls, name, classmethod(getattr(cls, name).__func__))
+
     def __init__(self, conn_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._conn_id = conn_id
