@@ -177,8 +177,9 @@ class NetmeraClient(SystemClient):
             body=json_of(event).encode(),
             headers={API_KEY_HEADER: self.settings.api_key},
         )
-        judge = partial(success_of, replace(PUSH, repeatable=again), error=NetmeraError)
+        operation = replace(PUSH, repeatable=True) if again else PUSH
         with self._translated():
+            judge = partial(success_of, operation, error=NetmeraError)
             answer = self._exchange(PUSH.name, request, judge, body_reader=_FirstPiece).answer
         if explanation(answer.body).is_html:
             log.warning(

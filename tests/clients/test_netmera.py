@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.clients.conftest import Clock, LocalServers
 
 # Both have forms of their own in URLs, in JSON and in HTML.
-APP_KEY = "fake&app+key='tests'=~71c3"
+APP_KEY = "fake&app/key+'tests'=~71c3"
 API_KEY = 'fake/rest"key&tests+93c2='
 EVENT: dict[str, Any] = {
     "eventTypeId": 13,

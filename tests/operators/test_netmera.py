@@ -250,12 +250,14 @@ def test_a_killed_worker_leaves_it_in_doubt(netmera: NetmeraSandbox, monkeypatch
 def test_the_time_of_a_try_does_not_make_it_another_push(
     netmera: NetmeraSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tries = iter([MOMENT, "2026-11-20 08:09:54"])
+    monkeypatch.setattr("airflow_provider_optimove.clients.netmera._utc_time", lambda moment: next(tries))
     kill_on_arrival(netmera, monkeypatch)
     task = Task(**{**BULK, "timestamp": None})
     task.dies()
-    netmera.pushes[0]["timeStamp"] = "an earlier time"
     task.fails("the earlier try ended while it sent")
-    assert len(netmera.pushes) == 1
+    assert netmera.pushes == [SENT]
+    assert not [*tries]
 
 
 @pytest.mark.parametrize(
