@@ -137,7 +137,10 @@ class NetmeraPushEventOperator(BaseOperator):
                     pushed.append(write.run(partial(self._send, event)))
                 except RemoteSystemError as error:
                     if len(writes) > 1:
-                        error.add(f"event {number} of {len(writes)}: those before it were pushed, those after it not")
+                        error.add(
+                            f"event {number} of {len(writes)}: those before it were pushed, those after it not;"
+                            " docs/netmera.md tells how to have them pushed"
+                        )
                     raise
                 campaign_id, channel_id = event["campaignId"], event["channelId"]
                 self.log.info(
