@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from requests.auth import AuthBase
 
@@ -28,6 +28,10 @@ T = TypeVar("T")
 
 Judge = Callable[[HttpAnswer | ConnectionFailure], Any]
 """Returns what an outcome means; raises TryAgain, :class:`CredentialsRefused` or a final error."""
+
+
+Translate = Callable[[RemoteSystemError], RemoteSystemError]
+"""What is done to an error before it is raised."""
 
 
 class CredentialsRefused(Exception):
@@ -67,25 +71,27 @@ class SystemSettings:
 
     http: HttpSettings
 
+    @property
+    def secrets(self) -> Iterable[str | None]:
+        """What must not be seen in an error or a log; empty values are ignored."""
+        raise NotImplementedError
 
-class SystemClient:
+
+SettingsT = TypeVar("SettingsT", bound=SystemSettings)
+
+
+class SystemClient(Generic[SettingsT]):
     """Base of the clients.
 
-    :param http: how to reach the system.
-    :param secrets: what must not be seen in an error or a log; empty values are ignored.
+    :param settings: the account and how to reach it.
     :param translate_error: applied to every error before it is raised.
     """
 
-    def __init__(
-        self,
-        http: HttpSettings,
-        *,
-        secrets: Iterable[str | None],
-        translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error,
-    ) -> None:
-        proxy_passwords = [_password_in(proxy) for proxy in http.proxies.values()]
-        self._redact = Redactor([*secrets, *proxy_passwords])
-        self._http = HttpClient(http, self._redact)
+    def __init__(self, settings: SettingsT, *, translate_error: Translate = lambda error: error) -> None:
+        self.settings = settings
+        proxy_passwords = [_password_in(proxy) for proxy in settings.http.proxies.values()]
+        self._redact = Redactor([*settings.secrets, *proxy_passwords])
+        self._http = HttpClient(settings.http, self._redact)
         self._translate_error = translate_error
         self._on_its_way = False
 

@@ -74,7 +74,8 @@ class HttpRequest:
     """What is sent: verb, path below the base address, query and a body; in JSON, unless the headers say otherwise."""
 
     verb: str
-    path: str
+    # Of some systems it holds a key.
+    path: str = field(repr=False)
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -426,6 +427,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be sent: a lone half of a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """Keeps ``requests`` from taking credentials of the host out of a netrc file."""
     return request
@@ -471,4 +481,5 @@ __all__ = [
     "TryAgain",
     "host_of",
     "is_loopback",
+    "is_unicode",
 ]

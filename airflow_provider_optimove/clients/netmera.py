@@ -21,7 +21,7 @@ from airflow_provider_optimove.clients.calls import SystemClient, SystemSettings
 from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer, HttpRequest, StopReading
 from airflow_provider_optimove.clients.optimove.functions.types import Integer, UtcTime
 from airflow_provider_optimove.clients.optimove.values import Unfit, integer_value, shown, value_check
-from airflow_provider_optimove.exceptions import NetmeraError, OptimoveInputError, RemoteSystemError
+from airflow_provider_optimove.exceptions import NetmeraError, OptimoveInputError
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,11 @@ class NetmeraSettings(SystemSettings):
 
     app_key: str = field(repr=False)
     api_key: str = field(repr=False)
+
+    @property
+    def secrets(self) -> list[str]:
+        """Both keys."""
+        return [self.app_key, self.api_key]
 
 
 class PushedEvent(TypedDict):
@@ -112,21 +117,12 @@ def json_of(event: Mapping[str, Any]) -> str:
     return json.dumps(event, ensure_ascii=False, allow_nan=False)
 
 
-class NetmeraClient(SystemClient):
+class NetmeraClient(SystemClient[NetmeraSettings]):
     """Tells Netmera of an app's campaigns.
 
     :param settings: the app and how to reach Netmera.
     :param translate_error: applied to every error before it is raised.
     """
-
-    def __init__(
-        self,
-        settings: NetmeraSettings,
-        *,
-        translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error,
-    ) -> None:
-        super().__init__(settings.http, secrets=(settings.app_key, settings.api_key), translate_error=translate_error)
-        self.settings = settings
 
     @property
     def account(self) -> tuple[str, str]:

@@ -144,15 +144,6 @@ def boolean(value: Any) -> bool:
     return words[word]
 
 
-def is_unicode(text: str) -> bool:
-    """Whether a text can be sent: a lone half of a surrogate pair cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def fits_a_header(text: str) -> bool:
     """Whether a text can be the value of an HTTP header as it stands."""
     return text.isascii() and text.isprintable() and " " not in text

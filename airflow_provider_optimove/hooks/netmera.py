@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_optimove.clients.netmera import (
@@ -14,7 +14,7 @@ from airflow_provider_optimove.clients.netmera import (
     NetmeraSettings,
     PushedEvent,
 )
-from airflow_provider_optimove.exceptions import OptimoveInputError, OptimoveResponseError, RemoteSystemError
+from airflow_provider_optimove.exceptions import OptimoveInputError, OptimoveResponseError
 from airflow_provider_optimove.hooks.connection_fields import ConnectionFields, fits_a_header
 from airflow_provider_optimove.hooks.system_hook import SystemHook
 from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
@@ -55,6 +55,7 @@ class NetmeraHook(SystemHook[NetmeraSettings, NetmeraClient]):
     default_conn_name = "netmera_default"
     conn_type = "netmera"
     hook_name = "Netmera"
+    client_class = NetmeraClient
 
     def __init__(self, netmera_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(netmera_conn_id, **kwargs)
@@ -82,14 +83,6 @@ class NetmeraHook(SystemHook[NetmeraSettings, NetmeraClient]):
             )
         fields.check()
         return NetmeraSettings(http=http, app_key=app_key, api_key=api_key)
-
-    @staticmethod
-    def client_of(
-        settings: NetmeraSettings,
-        translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error,
-    ) -> NetmeraClient:
-        """The client of an app."""
-        return NetmeraClient(settings, translate_error=translate_error)
 
     @staticmethod
     def look(client: NetmeraClient) -> str:

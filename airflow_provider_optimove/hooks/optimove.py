@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 from zoneinfo import ZoneInfo
 
+from airflow_provider_optimove.clients.http import is_unicode
 from airflow_provider_optimove.clients.optimove.client import OptimoveClient, OptimoveSettings
 from airflow_provider_optimove.clients.optimove.rate_limit import DEFAULT_RATE_LIMIT, parse_rate_limit
 from airflow_provider_optimove.exceptions import (
@@ -18,7 +19,6 @@ from airflow_provider_optimove.exceptions import (
 from airflow_provider_optimove.hooks.connection_fields import (
     ConnectionFields,
     fits_a_header,
-    is_unicode,
 )
 from airflow_provider_optimove.hooks.system_hook import SystemHook
 from airflow_provider_optimove.hooks.task_errors import ending_the_task
@@ -42,6 +42,7 @@ class OptimoveHook(SystemHook[OptimoveSettings, OptimoveClient]):
     default_conn_name = "optimove_default"
     conn_type = "optimove"
     hook_name = "Optimove"
+    client_class = OptimoveClient
 
     def __init__(
         self,
@@ -60,14 +61,6 @@ class OptimoveHook(SystemHook[OptimoveSettings, OptimoveClient]):
     def settings_of(connection: Connection) -> OptimoveSettings:
         """See :func:`settings_from_connection`."""
         return settings_from_connection(connection)
-
-    @staticmethod
-    def client_of(
-        settings: OptimoveSettings,
-        translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error,
-    ) -> OptimoveClient:
-        """The client of an account."""
-        return OptimoveClient(settings, translate_error=translate_error)
 
     @staticmethod
     def look(client: OptimoveClient) -> str:

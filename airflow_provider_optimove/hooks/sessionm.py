@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_optimove.clients.http import is_unicode
 from airflow_provider_optimove.clients.sessionm.client import SessionMClient, SessionMOperations, SessionMSettings
-from airflow_provider_optimove.exceptions import RemoteSystemError
-from airflow_provider_optimove.hooks.connection_fields import ConnectionFields, is_unicode
+from airflow_provider_optimove.hooks.connection_fields import ConnectionFields
 from airflow_provider_optimove.hooks.system_hook import SystemHook
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ class SessionMHook(SessionMOperations, SystemHook[SessionMSettings, SessionMClie
     default_conn_name = "sessionm_default"
     conn_type = "sessionm"
     hook_name = "SessionM"
+    client_class = SessionMClient
 
     def __init__(self, sessionm_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(sessionm_conn_id, **kwargs)
@@ -59,14 +59,6 @@ class SessionMHook(SessionMOperations, SystemHook[SessionMSettings, SessionMClie
             fields.problems.append("login: this cannot be an API key")
         fields.check()
         return SessionMSettings(http, api_key=key, api_secret=secret)
-
-    @staticmethod
-    def client_of(
-        settings: SessionMSettings,
-        translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error,
-    ) -> SessionMClient:
-        """The client of an account."""
-        return SessionMClient(settings, translate_error=translate_error)
 
     @staticmethod
     def look(client: SessionMClient) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Unpack
 
+from airflow_provider_optimove.clients.http import is_unicode
 from airflow_provider_optimove.clients.sticky_street.client import (
     ReportArguments,
     StickyStreetClient,
     StickyStreetSettings,
 )
-from airflow_provider_optimove.exceptions import RemoteSystemError
-from airflow_provider_optimove.hooks.connection_fields import ConnectionFields, boolean, fits_a_header, is_unicode
+from airflow_provider_optimove.hooks.connection_fields import ConnectionFields, boolean, fits_a_header
 from airflow_provider_optimove.hooks.system_hook import SystemHook
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class StickyStreetHook(SystemHook[StickyStreetSettings, StickyStreetClient]):
     default_conn_name = "sticky_street_default"
     conn_type = "sticky_street"
     hook_name = "Sticky Street"
+    client_class = StickyStreetClient
 
     def __init__(self, sticky_street_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(sticky_street_conn_id, **kwargs)
@@ -67,14 +68,6 @@ class StickyStreetHook(SystemHook[StickyStreetSettings, StickyStreetClient]):
             fields.problems.append("password: the access key holds blanks, line breaks or other characters no key has")
         fields.check()
         return settings
-
-    @staticmethod
-    def client_of(
-        settings: StickyStreetSettings,
-        translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error,
-    ) -> StickyStreetClient:
-        """The client of an account."""
-        return StickyStreetClient(settings, translate_error=translate_error)
 
     @staticmethod
     def look(client: StickyStreetClient) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
 SettingsT = TypeVar("SettingsT", bound=SystemSettings)
-ClientT = TypeVar("ClientT", bound=SystemClient)
+ClientT = TypeVar("ClientT", bound=SystemClient[Any])
 
 # A person waits in front of the connection form.
 TEST_TIMEOUT = 20.0
@@ -34,6 +33,7 @@ class SystemHook(BaseHook, Generic[SettingsT, ClientT]):
     """
 
     conn_type: str
+    client_class: type[ClientT]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -52,17 +52,6 @@ class SystemHook(BaseHook, Generic[SettingsT, ClientT]):
 
         :param connection: an Airflow connection of the hook's type.
         :raises OptimoveInputError: a field is missing or wrong; the values of secret fields are not shown.
-        """
-
-    @staticmethod
-    @abstractmethod
-    def client_of(
-        settings: SettingsT, translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error
-    ) -> ClientT:
-        """The client of an account.
-
-        :param settings: the account and how to reach it.
-        :param translate_error: applied to every error before it is raised.
         """
 
     @staticmethod
@@ -91,7 +80,7 @@ class SystemHook(BaseHook, Generic[SettingsT, ClientT]):
             settings = self.settings_of(self._connection)
         except OptimoveInputError as error:
             raise ending_the_task(error) from None
-        return self.client_of(settings, ending_the_task)
+        return self.client_class(settings, translate_error=ending_the_task)
 
     def get_conn(self) -> ClientT:
         """The same as :attr:`client`."""
@@ -115,7 +104,7 @@ class SystemHook(BaseHook, Generic[SettingsT, ClientT]):
             retry_limit=0,
         )
         try:
-            with self.client_of(replace(settings, http=quick)) as client:
+            with self.client_class(replace(settings, http=quick)) as client:
                 seen = self.look(client)
         except RemoteSystemError as error:
             return False, f"{host}: {_in_a_users_words(error)}"

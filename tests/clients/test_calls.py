@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_optimove.clients.answers import Operation, explanation, success_of
-from airflow_provider_optimove.clients.calls import Fetched, SystemClient
+from airflow_provider_optimove.clients.calls import Fetched, SystemClient, SystemSettings
 from airflow_provider_optimove.clients.http import HttpRequest, HttpSettings
 from airflow_provider_optimove.exceptions import NetmeraError, RemoteSystemError, SystemBesideError
 from airflow_provider_optimove.hooks.task_errors import ending_the_task
@@ -21,11 +22,18 @@ PUSH = Operation("Netmera", "push", repeatable=False, twice="push twice")
 LOOK = Operation("Netmera", "look", repeatable=True)
 
 
-class Client(SystemClient):
+@dataclass(frozen=True)
+class Settings(SystemSettings):
+    @property
+    def secrets(self) -> list[str | None]:
+        return [SECRET, None, ""]
+
+
+class Client(SystemClient[Settings]):
     """Sends one kind of request, and reads answers as text."""
 
     def __init__(self, url: str, **options: Any) -> None:
-        super().__init__(HttpSettings(url, read_timeout=5), secrets=[SECRET, None, ""], **options)
+        super().__init__(Settings(HttpSettings(url, read_timeout=5)), **options)
 
     def call(self, operation: Operation = PUSH) -> Fetched:
         request = HttpRequest("POST", f"event/{SECRET}", body=b"{}")

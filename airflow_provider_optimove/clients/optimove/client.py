@@ -7,7 +7,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -52,7 +52,6 @@ from airflow_provider_optimove.exceptions import (
     OptimoveError,
     OptimoveInputError,
     OptimoveResponseError,
-    RemoteSystemError,
 )
 
 log = logging.getLogger(__name__)
@@ -90,12 +89,18 @@ class OptimoveSettings(SystemSettings):
     session_cache: Literal["file", "memory"] = "file"
 
     @property
+    def secrets(self) -> list[str | None]:
+        """The credentials, and what the URLs of listeners carry."""
+        of_listeners = _forms_in_urls(self.listener_secret or "")
+        return [self.api_key, self.password, self.listener_secret, *of_listeners]
+
+    @property
     def login_mode(self) -> bool:
         """Whether calls carry the token of a Login instead of an API key."""
         return bool(self.user_name)
 
 
-class OptimoveClient(SystemClient, AllFunctions):
+class OptimoveClient(SystemClient[OptimoveSettings], AllFunctions):
     """Calls Optimove's functions: by name with :meth:`call` and :meth:`rows`, or as typed methods.
 
     Every function can raise :class:`OptimoveInputError` (before anything is sent),
@@ -108,17 +113,7 @@ class OptimoveClient(SystemClient, AllFunctions):
     :param translate_error: applied to every error before it is raised.
     """
 
-    def __init__(
-        self,
-        settings: OptimoveSettings,
-        *,
-        translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error,
-    ) -> None:
-        of_listeners = _forms_in_urls(settings.listener_secret or "")
-        secrets = [settings.api_key, settings.password, settings.listener_secret, *of_listeners]
-        super().__init__(settings.http, secrets=secrets, translate_error=translate_error)
-        self.settings = settings
-        self.takes_message_ids = True
+    takes_message_ids = True
 
     def call(
         self, function: str, parameters: Mapping[str, Any] | None = None, /, *, body: Any = None, **keywords: Any

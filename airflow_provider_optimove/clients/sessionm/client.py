@@ -14,7 +14,7 @@ from requests.auth import HTTPBasicAuth
 from airflow_provider_optimove.clients.calls import Fetched, SystemClient, SystemSettings
 from airflow_provider_optimove.clients.http import HttpRequest
 from airflow_provider_optimove.clients.sessionm import protocol
-from airflow_provider_optimove.exceptions import RemoteSystemError, SessionMError
+from airflow_provider_optimove.exceptions import SessionMError
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,12 @@ class SessionMSettings(SystemSettings):
 
     api_key: str = field(repr=False)
     api_secret: str = field(repr=False)
+
+    @property
+    def secrets(self) -> list[str]:
+        """Key and secret, also as the Authorization header has them."""
+        in_header = base64.b64encode(f"{self.api_key}:{self.api_secret}".encode()).decode()
+        return [self.api_key, self.api_secret, in_header]
 
 
 class SessionMOperations:
@@ -199,25 +205,17 @@ class SessionMOperations:
         return self._speaker._call("campaign_info", ids, protocol.campaign_in, {"api_version": api_version})
 
 
-class SessionMClient(SystemClient, SessionMOperations):
+class SessionMClient(SystemClient[SessionMSettings], SessionMOperations):
     """Calls SessionM's Campaigns API.
 
     :param settings: the account and how to reach it.
     :param translate_error: applied to every error before it is raised.
     """
 
-    def __init__(
-        self,
-        settings: SessionMSettings,
-        *,
-        translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error,
-    ) -> None:
-        key, secret = settings.api_key.encode(), settings.api_secret.encode()
-        in_header = base64.b64encode(key + b":" + secret).decode()
-        secrets = [settings.api_key, settings.api_secret, in_header]
-        super().__init__(settings.http, secrets=secrets, translate_error=translate_error)
-        self.settings = settings
-        self._auth = HTTPBasicAuth(key, secret)
+    @property
+    def _auth(self) -> HTTPBasicAuth:
+        # In bytes, for requests would take a text for Latin-1.
+        return HTTPBasicAuth(self.settings.api_key.encode(), self.settings.api_secret.encode())
 
     @property
     def _speaker(self) -> SessionMClient:

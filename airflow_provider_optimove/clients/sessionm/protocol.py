@@ -21,7 +21,7 @@ from airflow_provider_optimove.clients.answers import (
     retry_after,
     success_of,
 )
-from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer, HttpRequest, TryAgain
+from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer, HttpRequest, TryAgain, is_unicode
 from airflow_provider_optimove.clients.sessionm.endpoints import (
     CAMPAIGN_ATTRIBUTES,
     CAMPAIGN_IDS,
@@ -126,7 +126,7 @@ def _id_text(name: str, value: Any, problems: list[str]) -> str:
         problems.append("campaign_id: expected a whole number; any other id of a campaign is its permalink")
     elif text in (".", ".."):
         problems.append(f"{name}: {text} cannot stand in an address")
-    elif not _is_unicode(text):
+    elif not is_unicode(text):
         problems.append(f"{name}: holds half of a surrogate pair, which is no character")
     return text or ""
 
@@ -209,14 +209,6 @@ def _utc(value: Any) -> datetime.datetime:
     if not isinstance(value, datetime.datetime):
         raise ValueError("expected a datetime, or a text such as 2026-11-20T09:30:00Z")
     return value.replace(tzinfo=datetime.UTC) if value.tzinfo is None else value.astimezone(datetime.UTC)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _check(operation: str, problems: Collection[str], message: str = "the arguments are not valid") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import html
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,7 +24,7 @@ from airflow_provider_optimove.clients.http import (
 from airflow_provider_optimove.clients.optimove.functions.types import CalendarDate
 from airflow_provider_optimove.clients.optimove.values import Unfit, shown, value_check
 from airflow_provider_optimove.clients.sticky_street.report import NoReport, Report, ReportReader
-from airflow_provider_optimove.exceptions import OptimoveInputError, RemoteSystemError, StickyStreetError
+from airflow_provider_optimove.exceptions import OptimoveInputError, StickyStreetError
 
 ALL_CUSTOMERS = Operation("Sticky Street", "customers_all", repeatable=True)
 
@@ -64,6 +64,11 @@ class StickyStreetSettings(SystemSettings):
     user_password: str = field(repr=False)
     key_in_header: bool = False
 
+    @property
+    def secrets(self) -> list[str]:
+        """The password, or the access key."""
+        return [self.user_password]
+
 
 class ReportArguments(TypedDict, total=False):
     """Which customers a report has, and how they travel. All arguments are optional.
@@ -86,21 +91,12 @@ class ReportArguments(TypedDict, total=False):
     condensed: bool
 
 
-class StickyStreetClient(SystemClient):
+class StickyStreetClient(SystemClient[StickyStreetSettings]):
     """Reads reports of Sticky Street (The Client Toolbox).
 
     :param settings: the account and how to reach it.
     :param translate_error: applied to every error before it is raised.
     """
-
-    def __init__(
-        self,
-        settings: StickyStreetSettings,
-        *,
-        translate_error: Callable[[RemoteSystemError], RemoteSystemError] = lambda error: error,
-    ) -> None:
-        super().__init__(settings.http, secrets=[settings.user_password], translate_error=translate_error)
-        self.settings = settings
 
     def all_customers(self, **arguments: Unpack[ReportArguments]) -> Iterator[dict[str, Any]]:
         """The report of all customers.
