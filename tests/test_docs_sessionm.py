@@ -28,6 +28,7 @@ from airflow_provider_optimove.operators.sessionm import (
     OPT_IN_KEY,
     SessionMCreateCampaignOperator,
     SessionMOptInOperator,
+    SessionMWriteOperator,
 )
 from airflow_provider_optimove.sandbox import SessionMSandbox
 from airflow_provider_optimove.transfers.sessionm_to_object_storage import SessionMCampaignsToObjectStorageOperator
@@ -102,9 +103,11 @@ def tasks_of(snippet: str, folder: Path) -> dict[str, Any]:
     return names
 
 
-def defaults_of(operator: type[Any]) -> dict[str, Any]:
+def defaults_of(*operators: type[Any]) -> dict[str, Any]:
+    """The arguments of classes, one of which derives from the other."""
     return {
         name: parameter.default
+        for operator in operators
         for name, parameter in inspect.signature(operator.__init__).parameters.items()
         if name not in ("self", "kwargs")
     }
@@ -146,7 +149,7 @@ def test_customers_are_opted_in_as_shown(sessionm_sandbox: SessionMSandbox, tmp_
 
 def test_the_arguments_of_the_operators() -> None:
     told = told_defaults("Many customers into a campaign")
-    defaults = defaults_of(SessionMOptInOperator)
+    defaults = defaults_of(SessionMOptInOperator, SessionMWriteOperator)
     needed = ("campaign_id", "user_ids", "external_ids")
     assert {name: told.pop(name) for name in needed} == dict.fromkeys(needed, "")
     assert told == {name: default for name, default in defaults.items() if name not in needed}
@@ -157,10 +160,12 @@ def test_the_arguments_of_the_operators() -> None:
     section = PAGE.split("## Campaigns as a file")[1]
     assert {name for name in defaults_of(ToObjectStorageOperator) if f"`{name}`" not in section} == set()
     section = PAGE.split("## A campaign, created once")[1].split("## ")[0]
-    assert {name for name in defaults_of(SessionMCreateCampaignOperator) if name not in section} == set()
+    assert {
+        name for name in defaults_of(SessionMCreateCampaignOperator, SessionMWriteOperator) if name not in section
+    } == set()
     (templates,) = re.findall(r"The connection id, (`campaign_id`.*?) are templates", WORDS)
-    named = {"sessionm_conn_id", "user_ids", "external_ids", *re.findall(r"`(\w+)`", templates)}
-    assert named == set(SessionMOptInOperator.template_fields)
+    fields = {"sessionm_conn_id", "user_ids", "external_ids", *re.findall(r"`(\w+)`", templates)}
+    assert fields == set(SessionMOptInOperator.template_fields)
 
 
 def test_what_is_told_of_doubt_and_refusals() -> None:

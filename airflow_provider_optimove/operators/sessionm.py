@@ -31,7 +31,41 @@ CREATE_KEY, OPT_IN_KEY = "sessionm_create_campaign", "sessionm_opt_in"
 PATHS = (".", "..")
 
 
-class SessionMCreateCampaignOperator(BaseOperator):
+class SessionMWriteOperator(BaseOperator):
+    """Base of the operators of writes.
+
+    :param sessionm_conn_id: the connection.
+    """
+
+    ui_color = "#e3f2fd"
+
+    def __init__(self, *, sessionm_conn_id: str = "sessionm_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sessionm_conn_id = sessionm_conn_id
+
+    @cached_property
+    def hook(self) -> SessionMHook:
+        """The hook of the connection."""
+        return hook_of(self.sessionm_conn_id)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write what earlier tries did not."""
+        from airflow_provider_optimove.hooks.asset_events import add_to_asset_events
+        from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
+
+        with permanent_errors_end_the_task():
+            write, result = self.write(context)
+            add_to_asset_events(context, self.outlets, result)
+            # The last that is done: whatever fails before, a retry finds that all is written.
+            write.forget()
+        return result
+
+    def write(self, context: Context) -> tuple[WriteOnce | OptIns, dict[str, Any]]:
+        """Write; returns what remembers it, and what the task returns."""
+        raise NotImplementedError
+
+
+class SessionMCreateCampaignOperator(SessionMWriteOperator):
     """Create a campaign, once over all tries of the task.
 
     A campaign without an ``external_id`` gets one that is the same at each try. When the answer to a try was lost,
@@ -54,7 +88,6 @@ class SessionMCreateCampaignOperator(BaseOperator):
         campaign: Mapping[str, Any],
         durable: bool = True,
         on_uncertain: Literal["fail", "resend"] = "fail",
-        sessionm_conn_id: str = "sessionm_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -62,40 +95,18 @@ class SessionMCreateCampaignOperator(BaseOperator):
         self.campaign = campaign
         self.durable = durable
         self.on_uncertain: Literal["fail", "resend"] = on_uncertain
-        self.sessionm_conn_id = sessionm_conn_id
 
-    @cached_property
-    def hook(self) -> SessionMHook:
-        """The hook of the connection."""
-        return hook_of(self.sessionm_conn_id)
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Create the campaign, unless an earlier try did."""
-        from airflow_provider_optimove.clients.sessionm.protocol import campaign_to_create
-        from airflow_provider_optimove.hooks.asset_events import add_to_asset_events
-        from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
-
-        with permanent_errors_end_the_task():
-            campaign = campaign_to_create(self._with_external_id(context))
-            write = self._write(context, campaign)
-            created = write.run(
-                lambda: _facts_of(self.hook.create_campaign(campaign), campaign), lambda: self._found(campaign)
-            )
-            self.log.info("%s: %s, with the external_id %s", CREATE, created["id"], created["external_id"])
-            add_to_asset_events(context, self.outlets, created)
-            # The last that is done: whatever fails before, a retry finds that it was created.
-            write.forget()
-        return created
-
-    def _write(self, context: Context, campaign: Mapping[str, Any]) -> WriteOnce:
-        from airflow_provider_optimove.clients.sessionm.protocol import OPERATIONS
+    def write(self, context: Context) -> tuple[WriteOnce, dict[str, Any]]:
+        """Create the campaign."""
+        from airflow_provider_optimove.clients.sessionm.protocol import OPERATIONS, campaign_to_create
         from airflow_provider_optimove.exceptions import SessionMError
         from airflow_provider_optimove.operators.task_journal import is_retry, journal_of
         from airflow_provider_optimove.operators.write_once import WriteOnce, fingerprint_of
 
+        campaign = campaign_to_create(self._with_external_id(context))
         settings = self.hook.client.settings
         account = [settings.http.base_url, settings.api_key]
-        return WriteOnce(
+        write = WriteOnce(
             OPERATIONS[CREATE],
             error=SessionMError,
             look_at="the campaigns in SessionM",
@@ -106,6 +117,11 @@ class SessionMCreateCampaignOperator(BaseOperator):
             earlier_tries=is_retry(context),
             log=self.log,
         )
+        created = write.run(
+            lambda: _facts_of(self.hook.create_campaign(campaign), campaign), lambda: self._found(campaign)
+        )
+        self.log.info("%s: %s, with the external_id %s", CREATE, created["id"], created["external_id"])
+        return write, created
 
     def _with_external_id(self, context: Context) -> Any:
         """The campaign with an id that is the same over all tries."""
@@ -133,7 +149,7 @@ class SessionMCreateCampaignOperator(BaseOperator):
             raise
 
 
-class SessionMOptInOperator(BaseOperator):
+class SessionMOptInOperator(SessionMWriteOperator):
     """Opt customers into a campaign, one call each.
 
     All customers are checked before the first call; whoever is named several times is opted in once. On Airflow 3.3
@@ -178,7 +194,6 @@ class SessionMOptInOperator(BaseOperator):
         fail_on_rejected: bool = True,
         max_rejected: int = 100,
         object_storage_conn_id: str | None = None,
-        sessionm_conn_id: str = "sessionm_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -196,26 +211,9 @@ class SessionMOptInOperator(BaseOperator):
         self.fail_on_rejected = fail_on_rejected
         self.max_rejected = max_rejected
         self.object_storage_conn_id = object_storage_conn_id
-        self.sessionm_conn_id = sessionm_conn_id
 
-    @cached_property
-    def hook(self) -> SessionMHook:
-        """The hook of the connection."""
-        return hook_of(self.sessionm_conn_id)
-
-    def execute(self, context: Context) -> dict[str, Any]:
+    def write(self, context: Context) -> tuple[OptIns, dict[str, Any]]:
         """Check the customers and opt them in."""
-        from airflow_provider_optimove.hooks.asset_events import add_to_asset_events
-        from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
-
-        with permanent_errors_end_the_task():
-            opt_ins, summary = self._opt_in(context)
-            add_to_asset_events(context, self.outlets, summary)
-            # The last that is done: whatever fails before, a retry finds that all are opted in.
-            opt_ins.forget()
-        return summary
-
-    def _opt_in(self, context: Context) -> tuple[OptIns, dict[str, Any]]:
         from airflow_provider_optimove.clients.sessionm.opt_ins import OptInPolicy, OptIns
         from airflow_provider_optimove.clients.sessionm.protocol import request_of
         from airflow_provider_optimove.operators.task_journal import is_retry, journal_of
