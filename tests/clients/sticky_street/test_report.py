@@ -393,6 +393,22 @@ def test_many_customers_come_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.last_customer == {"n": "9999"}
 
 
+def test_blanks_between_customers_are_not_kept() -> None:
+    blanks = b"\n" * 100_000
+    reader = ReportReader(str)
+    tracemalloc.start()
+    try:
+        read_by(reader, [SUCCESS, *[blanks + b"<customer><a>x</a></customer>"] * 300, b"</response>"])
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    _, found = reader.end()
+    assert isinstance(found, Report)
+    assert found.rows == 300
+    assert most < 10 * MEGABYTE
+    found.close()
+
+
 def test_a_glance_reads_the_first_customers_only() -> None:
     reader = ReportReader(str, glance=True)
     read = read_by(reader, forever(SUCCESS, b"<customer><a>x</a></customer>"))
