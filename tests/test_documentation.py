@@ -44,6 +44,7 @@ from airflow_provider_optimove.sensors.waits import LONGEST_CALL
 from airflow_provider_optimove.storage.formats import FORMATS
 from airflow_provider_optimove.storage.row_files import ENDINGS
 from airflow_provider_optimove.transfers.optimove_to_object_storage import OptimoveToObjectStorageOperator
+from airflow_provider_optimove.transfers.to_object_storage import ToObjectStorageOperator
 from airflow_provider_optimove.triggers.shared_poll import LONGEST_PAUSE
 
 pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
@@ -153,7 +154,8 @@ def test_tasks_of_the_reading_page_run(
 
 def test_arguments_of_the_reading_page_are_the_operators() -> None:
     documented = dict(re.findall(r"^\| `(\w+)` \| ?`?(\w*)`? ?\|", READING.split("### Paths")[0], re.MULTILINE))
-    signature = dict(inspect.signature(OptimoveToObjectStorageOperator.__init__).parameters)
+    classes = (ToObjectStorageOperator, OptimoveToObjectStorageOperator)
+    signature = {name: p for kind in classes for name, p in inspect.signature(kind.__init__).parameters.items()}
     arguments = {name: signature[name].default for name in signature if name not in ("self", "kwargs")}
     required = {name for name, default in arguments.items() if default is inspect.Parameter.empty}
     assert {name for name, default in documented.items() if not default} == required
@@ -351,17 +353,20 @@ def test_formats_of_the_writing_page() -> None:
         assert limit in words
 
 
+def anchors_of(page: Path) -> set[str]:
+    """What a link can name in a page, behind ``#``."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))])
 def test_links_lead_somewhere(page: str) -> None:
-    text = (ROOT / page).read_text()
-    headings = {
-        re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    }
-    for link in re.findall(r"\]\(([^)]*)\)", text):
-        if link.startswith("#"):
-            assert link[1:] in headings, link
-        elif "://" not in link:
-            assert (ROOT / page).parent.joinpath(link).exists(), link
+    for link in re.findall(r"\]\(([^)]*)\)", (ROOT / page).read_text()):
+        if "://" not in link:
+            file, _, anchor = link.partition("#")
+            target = (ROOT / page).parent / file if file else ROOT / page
+            assert target.exists(), link
+            assert not anchor or anchor in anchors_of(target), link
 
 
 @pytest.mark.parametrize("snippet", PLAIN)

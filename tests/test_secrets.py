@@ -18,6 +18,7 @@ import pytest
 from airflow_provider_optimove.sandbox import (
     NetmeraSandbox,
     OptimoveSandbox,
+    SessionMSandbox,
     StickyStreetSandbox,
 )
 
@@ -157,6 +158,20 @@ def test_netmeras_keys_are_in_nothing_that_a_run_writes(tmp_path: Path, sandbox:
     assert "trying push_event again" in output
     assert "slower, ***" in output
     written.search([app_key, api_key, KEY])
+
+
+def test_sessionms_credentials_are_in_nothing_that_a_run_writes(tmp_path: Path, sandbox: OptimoveSandbox) -> None:
+    api_key, api_secret = "fake/key+of=tests-3a9e", "fake secret & tests-b81c"
+    both = in_header(api_key, api_secret)
+    with SessionMSandbox(api_key=api_key, api_secret=api_secret, customers=20) as sessionm:
+        told = f"cannot serve {api_key} ({quote(api_key, safe='')}), {api_secret}, Basic {both}"
+        sessionm.fail("active_campaigns", status=503, body=told)
+        written = Written(tmp_path, {"optimove_default": sandbox.connection, "sessionm_default": sessionm.connection})
+        output = written.run("sessionm_to_optimove", "sessionm_promotions", {"folder": str(tmp_path / "files")})
+    assert sandbox.promotions
+    assert "trying active_campaigns again" in output
+    assert "cannot serve ***" in output
+    written.search([api_key, api_secret, both, KEY])
 
 
 @pytest.mark.parametrize("key_in_header", [False, True])
