@@ -192,6 +192,17 @@ def test_without_campaigns_nothing_is_asked(campaign: Campaign, run_example: Run
     assert [*campaign.sessionm.calls, *campaign.optimove.calls] == []
 
 
+def test_a_retry_finds_what_the_try_before_found(
+    campaign: Campaign, run_example: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_optimove.clients.http.time.sleep", lambda seconds: None)
+    campaign.let(campaign.customers[:9], "opted_in")
+    campaign.sessionm.fail("progress", status=503, after=9, times=5)
+    run = run_example(FILE, "sessionm_interactions", conf=campaign.conf(tmp_path))
+    assert {instance.task_id: instance.try_number for instance in run.task_instances}["new_interactions"] == 2
+    assert campaign.arrived() == campaign.interactions(opened=campaign.customers[:9])
+
+
 def test_what_a_failed_run_found_is_its_own(campaign: Campaign, run_example: Run, tmp_path: Path) -> None:
     campaign.let(campaign.customers[:3], "opted_in")
     campaign.optimove.fail("UpdateCampaignInteractions", drop="after")

@@ -271,7 +271,13 @@ def test_what_holds_for_all_customers_stops_at_once(task: Task, code: str) -> No
     task.results()
 
 
-@pytest.mark.parametrize("answer", [{"status": 403}, {"status": 404, "body": "nothing here"}, {"status": 429}])
+TOO_MANY = json.dumps({"status": "error", "errors": {"code": "rate_limited"}})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"status": 403}, {"status": 404, "body": "nothing here"}, {"status": 429}, {"status": 429, "body": TOO_MANY}],
+)
 def test_what_names_no_reason_stops_at_once(task: Task, answer: dict[str, Any]) -> None:
     task.sandbox.fail("opt_in", **answer, after=10, times=5)
     error = task.fails()
@@ -514,6 +520,25 @@ def test_progress_that_cannot_be_recorded(task: Task, monkeypatch: pytest.Monkey
     assert len(task.sandbox.calls) == 14
     task.run()
     assert task.opted_in == Counter(task.eligible)
+
+
+def test_what_broke_is_told_though_it_cannot_be_recorded(task: Task) -> None:
+    task.sandbox.fail("opt_in", drop="after", after=2)
+
+    def away(state: dict[str, Any]) -> None:
+        if task.saves == 1:
+            raise ConnectionError("no API server")
+        task.saves += 1
+        task.journal = json.dumps(state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(task, "save", away)
+        error = task.fails()
+    assert "in doubt: the customer of row 3" in error.message
+    assert any("the progress could not be recorded" in line for line in task.said)
+    task.run()
+    assert task.opted_in == Counter(task.eligible)
+    assert Counter(task.results().values()) == {"was_opted_in": 3, "opted_in": 24, "refused": 3}
 
 
 def test_no_ids_and_no_secrets_are_kept(task: Task) -> None:
