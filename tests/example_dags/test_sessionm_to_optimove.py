@@ -160,6 +160,17 @@ def test_events_and_channel_are_chosen(campaign: Campaign, run_example: Run, tmp
     assert details.query["ChannelID"] == str(channel)
 
 
+def test_a_customer_of_several_channels_is_asked_for_once(campaign: Campaign, run_example: Run, tmp_path: Path) -> None:
+    row = campaign.rows[0]
+    campaign.rows = [row, {**row, "ChannelID": row["ChannelID"] + 1}]
+    campaign.let([row["CustomerID"]], "completed")
+    campaign.optimove.fail("GetCustomerExecutionDetailsByCampaign", body=json.dumps(campaign.rows))
+    run_example(FILE, "sessionm_interactions", conf=campaign.conf(tmp_path))
+    assert campaign.arrived() == campaign.interactions(clicked=[row["CustomerID"]])
+    assert len(campaign.arrived()) == 2
+    assert len(campaign.sessionm.calls) == 1
+
+
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
 def test_days_are_the_accounts(
     campaign: Campaign, run_example: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str
