@@ -224,11 +224,14 @@ class SystemClient(Generic[SettingsT]):
         with suppress(ValueError, RecursionError):
             # Whatever was escaped, in the one form that is known to be redacted.
             text = json.dumps(json.loads(text), ensure_ascii=False)
-        text = self._redact(text)
-        unescaped = html.unescape(text)
-        if self._redact(unescaped) != unescaped:
-            text = self._redact(unescaped)
+        text = self._without_any_secret(text)
         return replace(answer, body=text.encode(errors="replace"), reason=self._redact(answer.reason))
+
+    def _without_any_secret(self, text: str) -> str:
+        """A text without secrets, also where some of their characters stand as in HTML."""
+        unescaped = html.unescape(text)
+        redacted = self._redact(unescaped)
+        return self._redact(text) if redacted == unescaped else redacted
 
 
 def _password_in(proxy: str) -> str | None:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from airflow_provider_optimove.exceptions import OptimoveInputError
 from airflow_provider_optimove.hooks.task_arguments import check_choices
+from airflow_provider_optimove.operators.remembered_write import RememberedWriteOperator
 from airflow_provider_optimove.operators.rows_argument import check_paths, count_of, stretches_of
 from airflow_provider_optimove.storage.paths import shown_path
 from airflow_provider_optimove.storage.row_report import RowReport
@@ -32,7 +31,7 @@ JOURNAL_KEY = "optimove_write"
 """Under what name the progress is in Airflow's task state."""
 
 
-class OptimoveBatchedWriteOperator(BaseOperator):
+class OptimoveBatchedWriteOperator(RememberedWriteOperator):
     """Base of the operators that send rows with one write function.
 
     All rows are checked before the first batch leaves. On Airflow 3.3 and later the task remembers what Optimove
@@ -55,7 +54,6 @@ class OptimoveBatchedWriteOperator(BaseOperator):
 
     function: ClassVar[str]
     template_fields: Sequence[str] = ("optimove_conn_id", "rejected_path", "object_storage_conn_id")
-    ui_color = "#e3f2fd"
 
     def __init__(
         self,
@@ -95,18 +93,6 @@ class OptimoveBatchedWriteOperator(BaseOperator):
 
         return OptimoveHook(self.optimove_conn_id, longest_wait=LONGEST_RATE_LIMIT_WAIT)
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Check the rows and send them."""
-        from airflow_provider_optimove.hooks.asset_events import add_to_asset_events
-        from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
-
-        with permanent_errors_end_the_task():
-            write, summary = self._write(context)
-            add_to_asset_events(context, self.outlets, summary)
-            # The last that is done: whatever fails before, a retry finds that all is sent.
-            write.forget()
-        return summary
-
     def rows_field(self) -> str:
         """The argument that holds the rows."""
         return self.declared.rows or ""
@@ -137,7 +123,8 @@ class OptimoveBatchedWriteOperator(BaseOperator):
 
         return find_function(self.function)
 
-    def _write(self, context: Context) -> tuple[BulkWrite, dict[str, Any]]:
+    def write(self, context: Context) -> tuple[dict[str, Any], Callable[[], None]]:
+        """Check the rows and send them."""
         from airflow_provider_optimove.clients.optimove.batching import batch_size_of, plan_batches
 
         if self.on_rejected == "isolate" and not self.rejected_path:
@@ -168,7 +155,7 @@ class OptimoveBatchedWriteOperator(BaseOperator):
         }
         if outcome.rejected:
             self._rejected_at_the_end(write, outcome)
-        return write, summary
+        return summary, write.forget
 
     def _bulk_write(
         self,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from airflow_provider_optimove.exceptions import OptimoveInputError, RemoteSystemError
 from airflow_provider_optimove.hooks.task_arguments import check_choices, got_text
+from airflow_provider_optimove.operators.remembered_write import RememberedWriteOperator
 from airflow_provider_optimove.operators.rows_argument import RowsField
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class ObjectField(RowsField):
         super().__set__(instance, FieldsValue(value) if isinstance(value, Mapping) else value)
 
 
-class NetmeraPushEventOperator(BaseOperator):
+class NetmeraPushEventOperator(RememberedWriteOperator):
     """Tells Netmera of a campaign, so that it sends its push notifications, or drops those of a cancelled one.
 
     Without ``event_type``, it passes on the event of Optimove's that started the run: 4, 11 or 13. A run that several
@@ -90,7 +89,6 @@ class NetmeraPushEventOperator(BaseOperator):
         "timestamp",
         "additional_fields",
     )
-    ui_color = "#e3f2fd"
     additional_fields = ObjectField()
 
     def __init__(
@@ -124,33 +122,28 @@ class NetmeraPushEventOperator(BaseOperator):
 
         return NetmeraHook(self.netmera_conn_id)
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def write(self, context: Context) -> tuple[dict[str, Any], Callable[[], None]]:
         """Check the events and tell Netmera of them."""
-        from airflow_provider_optimove.hooks.asset_events import add_to_asset_events
-        from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
+        writes = self._writes(context)
+        pushed = []
+        for number, (write, event) in enumerate(writes, 1):
+            try:
+                pushed.append(write.run(partial(self._send, event)))
+            except RemoteSystemError as error:
+                if len(writes) > 1:
+                    error.add(
+                        f"event {number} of {len(writes)}: those before it were pushed, those after it not;"
+                        " docs/netmera.md tells how to have them pushed"
+                    )
+                raise
+            told = (event[name] for name in ("eventTypeId", "campaignId", "channelId"))
+            self.log.info("Netmera has event %s of campaign %s on channel %s", *told)
 
-        with permanent_errors_end_the_task():
-            writes = self._writes(context)
-            pushed = []
-            for number, (write, event) in enumerate(writes, 1):
-                try:
-                    pushed.append(write.run(partial(self._send, event)))
-                except RemoteSystemError as error:
-                    if len(writes) > 1:
-                        error.add(
-                            f"event {number} of {len(writes)}: those before it were pushed, those after it not;"
-                            " docs/netmera.md tells how to have them pushed"
-                        )
-                    raise
-                campaign_id, channel_id = event["campaignId"], event["channelId"]
-                self.log.info(
-                    "Netmera has event %s of campaign %s on channel %s", event["eventTypeId"], campaign_id, channel_id
-                )
-            add_to_asset_events(context, self.outlets, {"pushed": pushed})
-            # The last that is done: whatever fails before, a retry finds that all was pushed.
+        def forget() -> None:
             for write, _ in writes:
                 write.forget()
-        return {"pushed": pushed}
+
+        return {"pushed": pushed}, forget
 
     def _writes(self, context: Context) -> list[tuple[WriteOnce, dict[str, Any]]]:
         """The events, all of them checked, and what sends each once."""

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from airflow_provider_optimove.exceptions import OptimoveInputError
 from airflow_provider_optimove.hooks.task_arguments import check_choices
+from airflow_provider_optimove.operators.remembered_write import RememberedWriteOperator
 from airflow_provider_optimove.operators.rows_argument import RowsField, check_paths, count_of, ids_of, stretches_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_optimove.clients.long_writes import Log
-    from airflow_provider_optimove.clients.sessionm.opt_ins import Customer, CustomerKind, OptIns
+    from airflow_provider_optimove.clients.sessionm.opt_ins import Customer, CustomerKind
     from airflow_provider_optimove.hooks.sessionm import SessionMHook
-    from airflow_provider_optimove.operators.write_once import WriteOnce
 
 OPT_IN = "opt_in"
 CREATE = "create_campaign"
@@ -31,13 +29,11 @@ CREATE_KEY, OPT_IN_KEY = "sessionm_create_campaign", "sessionm_opt_in"
 PATHS = (".", "..")
 
 
-class SessionMWriteOperator(BaseOperator):
+class SessionMWriteOperator(RememberedWriteOperator):
     """Base of the operators of writes.
 
     :param sessionm_conn_id: the connection.
     """
-
-    ui_color = "#e3f2fd"
 
     def __init__(self, *, sessionm_conn_id: str = "sessionm_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -47,22 +43,6 @@ class SessionMWriteOperator(BaseOperator):
     def hook(self) -> SessionMHook:
         """The hook of the connection."""
         return hook_of(self.sessionm_conn_id)
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Write what earlier tries did not."""
-        from airflow_provider_optimove.hooks.asset_events import add_to_asset_events
-        from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
-
-        with permanent_errors_end_the_task():
-            write, result = self.write(context)
-            add_to_asset_events(context, self.outlets, result)
-            # The last that is done: whatever fails before, a retry finds that all is written.
-            write.forget()
-        return result
-
-    def write(self, context: Context) -> tuple[WriteOnce | OptIns, dict[str, Any]]:
-        """Write; returns what remembers it, and what the task returns."""
-        raise NotImplementedError
 
 
 class SessionMCreateCampaignOperator(SessionMWriteOperator):
@@ -96,7 +76,7 @@ class SessionMCreateCampaignOperator(SessionMWriteOperator):
         self.durable = durable
         self.on_uncertain: Literal["fail", "resend"] = on_uncertain
 
-    def write(self, context: Context) -> tuple[WriteOnce, dict[str, Any]]:
+    def write(self, context: Context) -> tuple[dict[str, Any], Callable[[], None]]:
         """Create the campaign."""
         from airflow_provider_optimove.clients.sessionm.protocol import OPERATIONS, campaign_to_create
         from airflow_provider_optimove.exceptions import SessionMError
@@ -121,7 +101,7 @@ class SessionMCreateCampaignOperator(SessionMWriteOperator):
             lambda: _facts_of(self.hook.create_campaign(campaign), campaign), lambda: self._found(campaign)
         )
         self.log.info("%s: %s, with the external_id %s", CREATE, created["id"], created["external_id"])
-        return write, created
+        return created, write.forget
 
     def _with_external_id(self, context: Context) -> Any:
         """The campaign with an id that is the same over all tries."""
@@ -212,7 +192,7 @@ class SessionMOptInOperator(SessionMWriteOperator):
         self.max_rejected = max_rejected
         self.object_storage_conn_id = object_storage_conn_id
 
-    def write(self, context: Context) -> tuple[OptIns, dict[str, Any]]:
+    def write(self, context: Context) -> tuple[dict[str, Any], Callable[[], None]]:
         """Check the customers and opt them in."""
         from airflow_provider_optimove.clients.sessionm.opt_ins import OptInPolicy, OptIns
         from airflow_provider_optimove.clients.sessionm.protocol import request_of
@@ -245,7 +225,7 @@ class SessionMOptInOperator(SessionMWriteOperator):
             log=self.log,
         )
         outcome = opt_ins.run()
-        return opt_ins, {
+        summary = {
             "campaign_id": int(self.campaign_id),
             "customers": len(customers),
             "opted_in": outcome.opted_in,
@@ -254,6 +234,7 @@ class SessionMOptInOperator(SessionMWriteOperator):
             "calls": client.calls_made - calls_before,
             "resumed": outcome.resumed,
         }
+        return summary, opt_ins.forget
 
 
 def customers_of(

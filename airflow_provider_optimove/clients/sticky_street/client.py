@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import html
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -148,12 +147,6 @@ class StickyStreetClient(SystemClient[StickyStreetSettings]):
             report: Report = self._exchange(ALL_CUSTOMERS.name, request, _judge, body_reader=reader).answer
             of_attempt.pop_all()
             return report
-
-    def _without_any_secret(self, text: str) -> str:
-        """A text without secrets, also where they stand as they do in HTML."""
-        unescaped = html.unescape(text)
-        redacted = self._redact(unescaped)
-        return self._redact(text) if redacted == unescaped else redacted
 
 
 def form_fields(
