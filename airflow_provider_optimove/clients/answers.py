@@ -16,6 +16,10 @@ from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer
 from airflow_provider_optimove.exceptions import SystemBesideError
 
 LONGEST_EXPLANATION = 2_000
+# Of a page, more is not looked at.
+LONGEST_PAGE = 100_000
+# Each part of it ends at the next "<", or never: what anybody may have answered is read in linear time.
+NO_WORDS = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*>", re.IGNORECASE | re.DOTALL)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NO_DATA: tuple[Any, ...] = (None, "", [], {})
 
@@ -34,7 +38,7 @@ def explanation(body: bytes) -> Explanation:
     """The server's explanation in the body of an error: text, a JSON string or object, or an HTML page."""
     text = body.decode("utf-8", errors="replace").removeprefix("\ufeff").strip()
     if _is_html(text):
-        words = re.sub(r"(?is)<(script|style).*?</\1>|<[^>]*>", " ", text)
+        words = NO_WORDS.sub(" ", text[:LONGEST_PAGE])
         return Explanation(clipped(" ".join(html.unescape(words).split())), is_html=True)
     try:
         value = msgspec.json.decode(text.encode())

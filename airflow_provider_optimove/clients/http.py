@@ -16,7 +16,7 @@ import time
 import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -36,6 +36,9 @@ USER_AGENT = f"airflow-provider-optimove/{__version__} (Python {platform.python_
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
 CHUNK = 1 << 20
+# Of an answer without data: enough for any explanation, and not for what somebody sends to do harm.
+LONGEST_EXPLANATION_READ = 1 << 20
+WITH_DATA = (200, 203)
 # Reasons of TLS errors that only come before a request can be sent.
 HANDSHAKE_FAILURES = {
     "WRONG_VERSION_NUMBER",
@@ -71,14 +74,17 @@ class HttpSettings:
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """What is sent: verb, path below the base address, query and a body; in JSON, unless the headers say otherwise."""
+    """What is sent: verb, path below the base address, query and a body; in JSON, unless the headers say otherwise.
+
+    ``shown`` is what the log names instead of a path that holds a key or a customer's id.
+    """
 
     verb: str
-    # Of some systems it holds a key.
     path: str = field(repr=False)
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    shown: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,12 +127,21 @@ class StopReading(Exception):
 
 
 class _WholeBody:
-    """Makes nothing of a body."""
+    """Makes nothing of a body.
 
-    def __init__(self) -> None:
+    :param most: so many bytes are enough of it.
+    """
+
+    def __init__(self, most: float = math.inf) -> None:
         # Joined once: a body that grows is copied again and again.
         self._pieces: list[bytes] = []
-        self.read = self._pieces.append
+        self._wanted = most
+
+    def read(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._wanted -= len(piece)
+        if self._wanted <= 0:
+            raise StopReading
 
     def end(self) -> tuple[bytes, Any]:
         return b"".join(self._pieces), None
@@ -161,31 +176,56 @@ class TryAgain(Exception):
 
 
 class Redactor:
-    """Replaces secrets in text.
+    """Replaces secrets in text, also as they stand in a URL, in JSON or in HTML.
 
     :param secrets: what must not be seen; empty values are ignored.
     """
 
     def __init__(self, secrets: Iterable[str | None]) -> None:
-        self._secrets: set[str] = set()
+        self._lasting: set[str] = set()
+        self._passing: list[set[str]] = []
+        self._longest_first: list[str] = []
         for secret in secrets:
             self.add(secret)
 
     def add(self, secret: str | None) -> None:
-        """Redact ``secret`` from now on, also as it stands in a URL, in JSON or in HTML."""
-        # Credentials are sent without the white space around them.
-        secret = (secret or "").strip()
-        if secret:
-            in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
-            plain = {secret, unquote(secret)}
-            escaped = {secret} | {form(text) for text in plain for form in (quote, quote_plus, partial(quote, safe=""))}
-            in_urls = escaped | {re.sub("%..", lambda escape: escape[0].lower(), form) for form in escaped}
-            self._secrets |= plain | {html.escape(secret)} | in_json | in_urls
+        """Redact ``secret`` from now on."""
+        self._lasting |= _forms_of(secret)
+        self._sort()
+
+    @contextmanager
+    def also(self, secret: str | None) -> Iterator[None]:
+        """Redact ``secret`` too while this lasts, for secrets that are many, as those of customers."""
+        forms = _forms_of(secret)
+        self._passing.append(forms)
+        self._sort()
+        try:
+            yield
+        finally:
+            self._passing.remove(forms)
+            self._sort()
+
+    def _sort(self) -> None:
+        # Now and not for each text: there are far more texts than secrets.
+        self._longest_first = sorted(self._lasting.union(*self._passing), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        for secret in sorted(self._secrets, key=len, reverse=True):
+        for secret in self._longest_first:
             text = text.replace(secret, "***")
         return text
+
+
+def _forms_of(secret: str | None) -> set[str]:
+    """A secret in all ways in which it is written; nothing of an empty one."""
+    # Credentials are sent without the white space around them.
+    secret = (secret or "").strip()
+    if not secret:
+        return set()
+    in_json = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    plain = {secret, unquote(secret)}
+    escaped = {secret} | {form(text) for text in plain for form in (quote, quote_plus, partial(quote, safe=""))}
+    in_urls = escaped | {re.sub("%..", lambda escape: escape[0].lower(), form) for form in escaped}
+    return plain | {html.escape(secret)} | in_json | in_urls
 
 
 class _Session(requests.Session):
@@ -316,11 +356,15 @@ class HttpClient:
             outcome = self._failure(error)
         else:
             with response:
-                reader = body_reader() if response.status_code == 200 else _WholeBody()
+                status = response.status_code
+                explains = _WholeBody(math.inf if status in WITH_DATA else LONGEST_EXPLANATION_READ)
+                reader = body_reader() if status == 200 else explains
                 outcome = self._read(response, deadline, reader)
-        took = time.monotonic() - started
-        shown = outcome.message if isinstance(outcome, ConnectionFailure) else f"HTTP {outcome.status}"
-        log.debug("%s %s: %s, %.3f s", request.verb, self.redact(request.path), shown, took)
+        if log.isEnabledFor(logging.DEBUG):
+            took = time.monotonic() - started
+            became = outcome.message if isinstance(outcome, ConnectionFailure) else f"HTTP {outcome.status}"
+            path = self.redact(request.path) if request.shown is None else request.shown
+            log.debug("%s %s: %s, %.3f s", request.verb, path, became, took)
         return outcome
 
     def _read(self, response: requests.Response, deadline: float, reader: BodyReader) -> HttpAnswer | ConnectionFailure:

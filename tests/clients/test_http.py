@@ -204,8 +204,22 @@ def test_a_reader_may_leave_a_body_as_it_is(serve: LocalServers) -> None:
 def test_only_a_200_is_read_as_it_arrives(serve: LocalServers, status: int) -> None:
     readers = Readers()
     answer = read_by(readers, serve(serve.answering(status, LONG)).url)
-    assert (answer.status, answer.body, answer.content) == (status, LONG, None)
+    assert (answer.status, answer.content) == (status, None)
+    assert LONG.startswith(answer.body)
     assert readers.made == []
+
+
+@pytest.mark.parametrize("status", [201, 202, 206, 302, 400, 404, 500])
+def test_of_an_answer_without_data_only_the_beginning_is_read(serve: LocalServers, status: int) -> None:
+    server = serve(serve.answering(status, b"<a>" * 5_000_000), serve.answering(body=b"next"))
+    client = HttpClient(HttpSettings(server.url), Redactor([]))
+    with contextlib.closing(client):
+        answer, following = exchanged(client), exchanged(client)
+    assert isinstance(answer, HttpAnswer)
+    assert answer.status == status
+    assert len(answer.body) < 3_000_000
+    assert isinstance(following, HttpAnswer)
+    assert following.body == b"next"
 
 
 def test_a_reader_may_stop(serve: LocalServers) -> None:
@@ -627,6 +641,45 @@ def test_secrets_may_become_known_later() -> None:
     redact = Redactor([])
     redact.add("fake-token-1")
     assert redact("fake-token-1") == "***"
+
+
+def test_a_secret_may_be_known_for_a_while() -> None:
+    redact = Redactor(["fake-key-1"])
+    with redact.also("fake-token/22"), redact.also("fake-token/22 of a long name"), redact.also("fake-key-1"):
+        assert redact("fake-token/22 of a long name, fake-token%2F22 with fake-key-1") == "***, *** with ***"
+    assert redact("fake-token/22 with fake-key-1") == "fake-token/22 with ***"
+
+
+def test_a_secret_of_two_calls_is_known_until_the_last_ends() -> None:
+    redact = Redactor([])
+    with redact.also("fake-token-1"):
+        with pytest.raises(LookupError), redact.also("fake-token-1"):
+            raise LookupError
+        assert redact("fake-token-1") == "***"
+    assert redact("fake-token-1") == "fake-token-1"
+
+
+def test_the_log_names_what_is_shown_instead_of_a_path(serve: LocalServers, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="airflow_provider_optimove")
+    outcome_of(serve().url, HttpRequest("GET", "users/vivi@example.com", shown="users/{user_id}"))
+    assert caplog.messages[0].startswith("GET users/{user_id}: HTTP 200, ")
+
+
+def test_nothing_is_redacted_for_a_line_that_nobody_reads(
+    mocked: requests_mock.Mocker, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Counting(Redactor):
+        texts = 0
+
+        def __call__(self, text: str) -> str:
+            self.texts += 1
+            return super().__call__(text)
+
+    caplog.set_level(logging.INFO, logger="airflow_provider_optimove")
+    redact = Counting(["fake-key-1"])
+    client = HttpClient(HttpSettings("http://127.0.0.1"), redact)
+    assert isinstance(exchanged(client), HttpAnswer)
+    assert redact.texts == 0
 
 
 def test_what_holds_secrets_does_not_show_them() -> None:

@@ -288,6 +288,14 @@ def test_long_explanations_are_cut_off() -> None:
     assert len(explanation(b"<html>" + b"x" * 100_000).text) <= LONGEST_EXPLANATION + len("...")
 
 
+@pytest.mark.parametrize("part", [b"<", b"<script", b"<style>", b"<a ", b"</script", b"<!--"])
+def test_a_page_that_is_meant_to_take_long_is_explained(part: bytes) -> None:
+    # Looked at again from each of its parts, it would take minutes.
+    words = explanation(b"<html>Blocked" + part * (2_000_000 // len(part)))
+    assert words.is_html
+    assert words.text.startswith("Blocked")
+
+
 def test_an_explanation_in_an_unknown_encoding_is_kept_as_far_as_it_goes() -> None:
     assert "Caf\ufffd closed" in final_error("GetAllActions", answer(400, b"Caf\xe9 closed")).message
 
