@@ -31,6 +31,10 @@ class Journal(Protocol):
         """Forget everything."""
         ...
 
+    def finish(self) -> None:
+        """All is done: forget everything as soon as nothing can make it be tried again."""
+        ...
+
 
 class Log(Protocol):
     """Gets the lines that the user reads."""
@@ -102,9 +106,14 @@ class Record:
             log.warning("%s", unsaved)
 
     def forget(self) -> None:
-        """Forget the progress."""
+        """Forget the progress: all shall be done again."""
         if self._journal is not None:
             self._kept(self._journal.clear)
+
+    def finish(self) -> None:
+        """All is done, and nothing more follows that could fail here."""
+        if self._journal is not None:
+            self._kept(self._journal.finish)
 
     def _kept(self, change: Callable[[], None]) -> None:
         try:

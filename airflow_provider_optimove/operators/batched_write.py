@@ -155,7 +155,7 @@ class OptimoveBatchedWriteOperator(RememberedWriteOperator):
         }
         if outcome.rejected:
             self._rejected_at_the_end(write, outcome)
-        return summary, write.forget
+        return summary, write.finish
 
     def _bulk_write(
         self,

@@ -139,11 +139,11 @@ class NetmeraPushEventOperator(RememberedWriteOperator):
             told = (event[name] for name in ("eventTypeId", "campaignId", "channelId"))
             self.log.info("Netmera has event %s of campaign %s on channel %s", *told)
 
-        def forget() -> None:
+        def finish() -> None:
             for write, _ in writes:
-                write.forget()
+                write.finish()
 
-        return {"pushed": pushed}, forget
+        return {"pushed": pushed}, finish
 
     def _writes(self, context: Context) -> list[tuple[WriteOnce, dict[str, Any]]]:
         """The events, all of them checked, and what sends each once."""

@@ -1,4 +1,4 @@
-"""What the operators of all writes share: it is remembered what was written until nothing more of a task can fail."""
+"""What the operators of all writes share: what was written is remembered until the task has ended."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class RememberedWriteOperator(BaseOperator):
         from airflow_provider_optimove.hooks.task_errors import permanent_errors_end_the_task
 
         with permanent_errors_end_the_task():
-            result, forget = self.write(context)
+            result, finish = self.write(context)
             add_to_asset_events(context, self.outlets, result)
             # The last that is done: whatever fails before, a retry finds that all is written.
-            forget()
+            finish()
         return result
 
     def write(self, context: Context) -> tuple[dict[str, Any], Callable[[], None]]:
-        """Write; returns what the task returns, and what forgets that it was written."""
+        """Write; returns what the task returns, and what notes that all is done."""
         raise NotImplementedError

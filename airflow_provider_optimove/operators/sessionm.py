@@ -101,7 +101,7 @@ class SessionMCreateCampaignOperator(SessionMWriteOperator):
             lambda: _facts_of(self.hook.create_campaign(campaign), campaign), lambda: self._found(campaign)
         )
         self.log.info("%s: %s, with the external_id %s", CREATE, created["id"], created["external_id"])
-        return created, write.forget
+        return created, write.finish
 
     def _with_external_id(self, context: Context) -> Any:
         """The campaign with an id that is the same over all tries."""
@@ -234,7 +234,7 @@ class SessionMOptInOperator(SessionMWriteOperator):
             "calls": client.calls_made - calls_before,
             "resumed": outcome.resumed,
         }
-        return summary, opt_ins.forget
+        return summary, opt_ins.finish
 
 
 def customers_of(

@@ -39,7 +39,7 @@ class WriteState(msgspec.Struct, kw_only=True):
 class WriteOnce:
     """Sends a write unless an earlier try of the task did.
 
-    :meth:`forget` is the last that the task does, behind its asset events: whatever fails before, a retry finds that
+    :meth:`finish` is the last that the task does, behind its asset events: whatever fails before, a retry finds that
     the write was sent.
 
     :param operation: what is sent.
@@ -129,9 +129,9 @@ class WriteOnce:
             raise
         return self._sent(answer)
 
-    def forget(self) -> None:
-        """Forget the write, so that the same task sends it again; the last thing that a task does."""
-        self._record.forget()
+    def finish(self) -> None:
+        """Note that it is done; the last thing that a task does. Cleared, it sends the write again."""
+        self._record.finish()
 
     def _doubt_about(self, earlier: WriteState | None) -> str | None:
         """Why the write may have happened in an earlier try that left this, if it may."""

@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import pytest
 import requests
 
+from airflow_provider_optimove.operators.task_journal import FINISHED_BY
 from airflow_provider_optimove.sandbox import OptimoveSandbox
 
 T = TypeVar("T")
@@ -97,8 +98,9 @@ class Run:
 
     @property
     def state_store(self) -> dict[str, Any]:
-        """What the task keeps over its tries."""
-        return {key: json.loads(value) for key, value in self._rows("select key, value from task_state_store")}
+        """What the task keeps over its tries, of writes that are not done."""
+        kept = {key: json.loads(value) for key, value in self._rows("select key, value from task_state_store")}
+        return {key: value for key, value in kept.items() if FINISHED_BY not in value}
 
     def log(self, try_number: int) -> str:
         """The log of one try."""

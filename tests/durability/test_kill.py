@@ -74,6 +74,12 @@ def test_a_harmless_function_goes_on_after_the_last_confirmed_batch(
     assert run.xcom["resumed_rows"] == CONFIRMED
     assert run.state_store == {}
 
+    # What is noted of a task that has ended is for its retries.
+    run.clear()
+    assert run.ended() == "success"
+    assert [call.rows for call in sandbox.calls] == [BATCH] * 40
+    assert run.xcom["resumed_rows"] == 0
+
 
 def test_a_function_that_must_not_be_repeated_stops_and_names_the_rows(
     airflow: LiveAirflow, sandbox: OptimoveSandbox

@@ -51,7 +51,7 @@ def execute(
         )
         answer = write.run(send, check)
         add_to_asset_events(context, operator.outlets, answer)
-        write.forget()
+        write.finish()
     return answer
 
 
@@ -462,8 +462,8 @@ class PushOperator(BaseOperator):
             if self.dies == "behind" and not is_retry(context):
                 raise RuntimeError("behind the write")
             add_to_asset_events(context, self.outlets, answer)
-            write.forget()
-        self.tell(str(context["task_state_store"].get("push")))
+            write.finish()
+        self.tell("finished_by_try" in context["task_state_store"].get("push") and "done")
         return answer
 
     def send(self):
@@ -490,7 +490,7 @@ def test_in_airflow(run_dag: Callable[..., Any], asset_events: Any, tmp_path: Pa
     assert run.states == {"once": "success", "behind": "success", "while": "failed"}
     assert asset_events.of("pushes") == [{"campaign": 221}]
     assert run.xcom("once") == run.xcom("behind") == {"campaign": 221}
-    assert (tmp_path / "once").read_text() == "try False; send; sent; None; "
-    assert (tmp_path / "behind").read_text() == "try False; send; sent; try True; sent; None; "
+    assert (tmp_path / "once").read_text() == "try False; send; sent; done; "
+    assert (tmp_path / "behind").read_text() == "try False; send; sent; try True; sent; done; "
     # The second try is the last: a doubt ends the task.
     assert (tmp_path / "while").read_text() == "try False; send; try True; "

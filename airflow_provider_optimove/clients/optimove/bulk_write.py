@@ -194,8 +194,12 @@ class BulkWrite:
         return Outcome(progress.accepted, resumed, progress.rejected, progress.failed)
 
     def forget(self) -> None:
-        """Forget the progress, so that the same task sends everything again; the last thing that a task does."""
+        """Forget the progress, so that the same task sends everything again."""
         self._record.forget()
+
+    def finish(self) -> None:
+        """Note that all is done; the last thing that a task does. Cleared, it sends everything again."""
+        self._record.finish()
 
     def _begin(self) -> Progress:
         fresh = self._progress

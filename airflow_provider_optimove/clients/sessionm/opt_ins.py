@@ -192,9 +192,9 @@ class OptIns:
             self._give_up()
         return OptInOutcome(progress.opted_in, progress.refused, progress.codes, resumed)
 
-    def forget(self) -> None:
-        """Forget the progress; the last thing that a task does."""
-        self._record.forget()
+    def finish(self) -> None:
+        """Note that all is done; the last thing that a task does."""
+        self._record.finish()
 
     # Where to begin
 

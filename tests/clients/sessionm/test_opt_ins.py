@@ -72,7 +72,7 @@ class Task:
                 log=self,
             )
             outcome = task.run()
-            task.forget()
+            task.finish()
         return outcome
 
     def fails(self, **policy: Any) -> SessionMError:
@@ -135,6 +135,8 @@ class Task:
 
     def clear(self) -> None:
         self.journal = None
+
+    finish = clear
 
     # Its report
 
