@@ -27,9 +27,15 @@ from airflow_provider_optimove.clients.optimove.functions import catalogue, decl
 from airflow_provider_optimove.clients.optimove.paging import DEFAULT_PAGE, LARGEST_PAGE
 from airflow_provider_optimove.clients.optimove.rows import row_shape
 from airflow_provider_optimove.clients.sessionm.endpoints import ENDPOINTS
-from airflow_provider_optimove.exceptions import MOST_PROBLEMS_SHOWN, OptimoveError, OptimoveUncertainWriteError
+from airflow_provider_optimove.exceptions import (
+    MOST_PROBLEMS_SHOWN,
+    OptimoveError,
+    OptimoveUncertainWriteError,
+    SessionMError,
+)
 from airflow_provider_optimove.hooks.connection_form import extra_fields
 from airflow_provider_optimove.hooks.optimove import OptimoveHook, settings_from_connection
+from airflow_provider_optimove.hooks.sessionm import SessionMHook
 from airflow_provider_optimove.hooks.task_errors import ending_the_task
 from airflow_provider_optimove.operators import optimove
 from airflow_provider_optimove.operators.any_function import MOST_ROWS
@@ -394,10 +400,31 @@ def test_fixture_of_the_conftest_works(snippet: str, pytester: pytest.Pytester) 
 
 
 def test_tests_of_the_sandbox_page_pass(pytester: pytest.Pytester) -> None:
-    conftest, tests, tests_of_other_systems = python_of("docs/sandbox.md")
+    conftest, tests, tests_of_other_systems, _ = python_of("docs/sandbox.md")
     pytester.makeconftest(conftest)
     pytester.makepyfile(test_one=tests, test_other=tests_of_other_systems)
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=3)
+
+
+def test_script_of_the_sandbox_page_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    *_, script = python_of("docs/sandbox.md")
+
+    def run_the_dag(prompt: str) -> str:
+        exports = re.findall(r"^export (\w+)='(.*)'$", capsys.readouterr().out, re.MULTILINE)
+        assert len(exports) == 2
+        for name, connection in exports:
+            monkeypatch.setenv(name, connection)
+        OptimoveHook().call("AddPromotions", body=[{"PromoCode": "A", "PromotionName": "B"}])
+        with pytest.raises(SessionMError):
+            SessionMHook().opt_in(1, external_id="C0000001")
+        return ""
+
+    monkeypatch.setattr("builtins.input", run_the_dag)
+    exec(compile(script, "sandbox.md", "exec", dont_inherit=True), {})
+    told = capsys.readouterr().out
+    assert "OptIn(campaign_id=1" in told
+    assert "{'A': 'B'}" in told
+    assert "('opt_in', None)" in told
 
 
 def test_names_of_the_sandbox_page_exist() -> None:
