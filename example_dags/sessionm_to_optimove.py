@@ -146,7 +146,9 @@ def sessionm_interactions() -> None:
                 reported |= {facts_of(json.loads(line)) for line in earlier.read_text().splitlines()}
         today = pendulum.now(OptimoveHook().timezone or "UTC").date().isoformat()
         count = 0
-        with path.fs.open(path.path, "wb") as file:
+        # It gets its name when it is complete: a later run must not take what is in half of it for reported.
+        unfinished = path.parent / "unfinished.jsonl"
+        with path.fs.open(unfinished.path, "wb") as file:
             for campaign_id, permalink in params["campaigns"].items():
                 for row, state in states_of_customers(int(campaign_id), permalink, params["channel_id"]):
                     if state not in params["events"]:
@@ -163,6 +165,7 @@ def sessionm_interactions() -> None:
                         reported.add(facts_of(interaction))
                         file.write(json.dumps(interaction).encode() + b"\n")
                         count += 1
+        path.fs.mv(unfinished.path, path.path)
         print(f"{count} new interactions")
         return str(path)
 
