@@ -20,6 +20,8 @@ LONGEST_EXPLANATION = 2_000
 LONGEST_PAGE = 100_000
 # Each part of it ends at the next "<", or never: what anybody may have answered is read in linear time.
 NO_WORDS = re.compile(r"<(script|style)\b.*?(?:</\1>|\Z)|<[^<>]*>", re.IGNORECASE | re.DOTALL)
+# Request Timeout and Too Early: no refusals, whatever their number says.
+PASSING = (408, 425)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NO_DATA: tuple[Any, ...] = (None, "", [], {})
 
@@ -141,11 +143,15 @@ def success_of(
     if 200 <= status < 300:
         return outcome
     if (told := redirection(outcome)) is not None:
-        raise error(told, function=name, status=status)
+        failed = error(told, function=name, status=status)
+        if status == 303 and operation.twice:
+            # Many servers lead there from a POST that they took.
+            _leave_in_doubt(operation, failed)
+        raise failed
     said = said_of(outcome, f"{operation.system}'s")
     if status == 429:
         raise TryAgain(error(f"too many calls: {said}", function=name, status=status), retry_after(outcome))
-    if status >= 500:
+    if status >= 500 or status in PASSING:
         failed = error(f"the server failed: {said}", function=name, status=status)
         again_or_doubt(operation, failed, happened=True, after=retry_after(outcome))
     meanings = {
@@ -170,10 +176,14 @@ def again_or_doubt(
     """
     if operation.repeatable or not happened:
         raise TryAgain(error, after)
+    _leave_in_doubt(operation, error)
+    raise error
+
+
+def _leave_in_doubt(operation: Operation, error: SystemBesideError) -> None:
     error.permanent = error.may_have_happened = True
     error.message += in_doubt(operation.twice)
     error.args = (error.message,)
-    raise error
 
 
 def in_doubt(twice: str) -> str:

@@ -148,6 +148,7 @@ class SystemClient(Generic[SettingsT]):
         gate: Callable[[float], AbstractContextManager[None]] = lambda deadline: nullcontext(),
         body_reader: Callable[[], BodyReader] | None = None,
         repeated: bool = False,
+        reads: bool = False,
         for_credentials: bool = False,
     ) -> Fetched:
         """Send a request until it is settled what became of it.
@@ -160,11 +161,12 @@ class SystemClient(Generic[SettingsT]):
         :param gate: what each attempt has to pass.
         :param body_reader: makes what reads the body of each attempt's 200.
         :param repeated: whether an attempt before these may have taken effect.
+        :param reads: whether it only reads, so that no attempt can have taken effect.
         :param for_credentials: whether it only gets what the call that is wanted needs.
         """
         times_sent = 0
         lost = repeated
-        wanted = not for_credentials
+        changes = not (reads or for_credentials)
 
         def read(outcome: HttpAnswer | ConnectionFailure) -> Fetched:
             nonlocal times_sent, lost
@@ -173,13 +175,14 @@ class SystemClient(Generic[SettingsT]):
             try:
                 answer = judge(outcome)
             except TryAgain as error:
-                lost = lost or (outcome.sent if isinstance(outcome, ConnectionFailure) else outcome.status != 429)
+                sent = outcome.sent if isinstance(outcome, ConnectionFailure) else outcome.status != 429
+                lost = lost or (sent and not reads)
                 refused = error
             except (CredentialsRefused, RemoteSystemError) as error:
                 taken = isinstance(outcome, HttpAnswer) and 200 <= outcome.status < 300
-                lost = lost or (taken and not getattr(error, "refused", False))
+                lost = lost or (taken and not reads and not getattr(error, "refused", False))
                 refused = error
-            if refused is not None and wanted:
+            if refused is not None and changes:
                 self._on_its_way = lost or getattr(refused, "may_have_happened", False)
             if refused is not None:
                 # Judged again without secrets, for what is raised: taken out later, a part of one could be left where
@@ -192,10 +195,10 @@ class SystemClient(Generic[SettingsT]):
         @contextmanager
         def slot(deadline: float) -> Iterator[None]:
             with gate(deadline):
-                self._on_its_way = self._on_its_way or wanted
+                self._on_its_way = self._on_its_way or changes
                 yield
 
-        if wanted and not repeated:
+        if not for_credentials and not repeated:
             self._on_its_way = False
         try:
             return self._http.exchange(

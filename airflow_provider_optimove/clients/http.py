@@ -13,10 +13,10 @@ import random
 import re
 import ssl
 import time
-import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -76,7 +76,9 @@ class HttpSettings:
 class HttpRequest:
     """What is sent: verb, path below the base address, query and a body; in JSON, unless the headers say otherwise.
 
-    ``shown`` is what the log names instead of a path that holds a key or a customer's id.
+    :param shown: what the log names instead of a path that holds a key or a customer's id.
+    :param status_decides: whether a 2xx is all that matters: its body is read no further than its first piece, and it
+        is no failure where that does not come.
     """
 
     verb: str
@@ -85,6 +87,7 @@ class HttpRequest:
     body: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     shown: str | None = None
+    status_decides: bool = False
 
 
 @dataclass(frozen=True)
@@ -248,7 +251,6 @@ class HttpClient:
         self.host = host_of(settings.base_url)
         self._connections = self._new_session()
         self._process = os.getpid()
-        _quiet_urllib3.add(self)
 
     def close(self) -> None:
         """Close the kept-alive connections."""
@@ -301,7 +303,10 @@ class HttpClient:
         """
         attempts = self.settings.retry_limit + 1
         for attempt in range(1, attempts + 1):
-            with gate(min(deadline, time.monotonic() + self.settings.longest_wait)):
+            with (
+                gate(min(deadline, time.monotonic() + self.settings.longest_wait)),
+                _heard_quietly(self.redact, request),
+            ):
                 outcome = self._send(request, auth, deadline, body_reader or _WholeBody)
             try:
                 return judge(outcome)
@@ -357,9 +362,10 @@ class HttpClient:
         else:
             with response:
                 status = response.status_code
+                settled = request.status_decides and 200 <= status < 300
                 explains = _WholeBody(math.inf if status in WITH_DATA else LONGEST_EXPLANATION_READ)
-                reader = body_reader() if status == 200 else explains
-                outcome = self._read(response, deadline, reader)
+                reader = _WholeBody(1) if settled else body_reader() if status == 200 else explains
+                outcome = self._read(response, deadline, reader, settled=settled)
         if log.isEnabledFor(logging.DEBUG):
             took = time.monotonic() - started
             became = outcome.message if isinstance(outcome, ConnectionFailure) else f"HTTP {outcome.status}"
@@ -367,7 +373,9 @@ class HttpClient:
             log.debug("%s %s: %s, %.3f s", request.verb, path, became, took)
         return outcome
 
-    def _read(self, response: requests.Response, deadline: float, reader: BodyReader) -> HttpAnswer | ConnectionFailure:
+    def _read(
+        self, response: requests.Response, deadline: float, reader: BodyReader, *, settled: bool
+    ) -> HttpAnswer | ConnectionFailure:
         checksum = length = 0
         # Not iter_content: it waits for a whole chunk, for hours when the server dribbles.
         try:
@@ -381,7 +389,9 @@ class HttpClient:
             # What is left unread cannot be taken for the next answer.
             response.raw.close()
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            return ConnectionFailure(f"the answer broke off: {self.redact(_root_cause(error))}", sent=True)
+            if not settled:
+                return ConnectionFailure(f"the answer broke off: {self.redact(_root_cause(error))}", sent=True)
+            response.raw.close()
         body, content = reader.end()
         status, reason = response.status_code, response.reason or ""
         return HttpAnswer(status, reason, response.headers, body, content, checksum=hash((checksum, length)))
@@ -424,33 +434,41 @@ class HttpClient:
 
 
 class _QuietUrllib3(logging.Filter):
-    """Takes queries and secrets out of urllib3's debug lines about our hosts: they hold keys and customers' data."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # Not a WeakSet: reading that fails while another thread adds to it.
-        self._clients: dict[int, weakref.ref[HttpClient]] = {}
-
-    def add(self, client: HttpClient) -> None:
-        """Quiet what is said of this client's host, as long as the client lives."""
-        number = id(client)
-        self._clients[number] = weakref.ref(client, lambda _: self._clients.pop(number, None))
+    """Takes queries, secrets and what is not shown out of what urllib3 says of our requests."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            # Through a proxy, the host is seen in the whole address only.
-            hosts = {host_of(part) if "://" in part else part for part in record.args if isinstance(part, str)}
-            for client in [found for known in list(self._clients.values()) if (found := known())]:
-                if client.host in hosts:
-                    record.args = tuple(
-                        client.redact(part.partition("?")[0]) if isinstance(part, str) else part for part in record.args
-                    )
+        if ours := _under_way.get():
+            if isinstance(record.args, tuple):
+                record.args = tuple(_quiet(part, *ours) for part in record.args)
+            # The words of an error can quote anything of a request.
+            record.exc_info = record.exc_text = None
         return True
 
 
-_quiet_urllib3 = _QuietUrllib3()
+def _quiet(part: object, redact: Redactor, request: HttpRequest) -> object:
+    """What the log may hold of an argument of urllib3's."""
+    if part is None or isinstance(part, (int, float)):
+        return part
+    if not isinstance(part, str):
+        return type(part).__name__
+    if request.shown is not None and (part.startswith("/") or "://" in part):
+        return request.shown
+    return redact(part.partition("?")[0])
+
+
+_under_way: ContextVar[tuple[Redactor, HttpRequest] | None] = ContextVar("_under_way", default=None)
 for _name in ("urllib3.connectionpool", "urllib3.connection"):
-    logging.getLogger(_name).addFilter(_quiet_urllib3)
+    logging.getLogger(_name).addFilter(_QuietUrllib3())
+
+
+@contextmanager
+def _heard_quietly(redact: Redactor, request: HttpRequest) -> Iterator[None]:
+    """What urllib3 says meanwhile is about this request."""
+    before = _under_way.set((redact, request))
+    try:
+        yield
+    finally:
+        _under_way.reset(before)
 
 
 def host_of(url: str) -> str:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from airflow_provider_optimove.clients.answers import Operation, explanation, success_of
 from airflow_provider_optimove.clients.calls import SystemClient, SystemSettings
-from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer, HttpRequest, StopReading
+from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer, HttpRequest
 from airflow_provider_optimove.clients.optimove.functions.types import Integer, UtcTime
 from airflow_provider_optimove.clients.optimove.values import Unfit, integer_value, shown, value_check
 from airflow_provider_optimove.exceptions import NetmeraError, OptimoveInputError
@@ -38,6 +38,8 @@ FIELDS = ("eventTypeId", "timeStamp", "campaignId", "channelId")
 PUSH: Final = Operation("Netmera", "push_event", repeatable=False, twice="push twice")
 REACH: Final = Operation("Netmera", "reach", repeatable=True)
 
+ADDRESS = "rest/optimove/event"
+"""The app key comes behind it."""
 API_KEY_HEADER = "X-netmera-api-key"
 
 _event_type = Integer(names=tuple(EVENT_TYPES.items()))
@@ -117,17 +119,12 @@ def json_of(event: Mapping[str, Any]) -> str:
     return json.dumps(event, ensure_ascii=False, allow_nan=False)
 
 
-class NetmeraClient(SystemClient[NetmeraSettings]):
-    """Tells Netmera of an app's campaigns.
-
-    :param settings: the app and how to reach Netmera.
-    :param translate_error: applied to every error before it is raised.
-    """
+class NetmeraOperations:
+    """What the client and the hook have in common: a method an operation."""
 
     @property
-    def account(self) -> tuple[str, str]:
-        """What tells this app from others: the address, and a digest of the app key; no secret."""
-        return self.settings.http.base_url, hashlib.sha256(self.settings.app_key.encode()).hexdigest()
+    def _speaker(self) -> NetmeraClient:
+        raise NotImplementedError
 
     def push_event(
         self,
@@ -152,8 +149,26 @@ class NetmeraClient(SystemClient[NetmeraSettings]):
         :raises NetmeraError: Netmera refused it, could not be reached, or nobody knows whether it took it
             (``may_have_happened``).
         """
-        with self._translated():
-            return self.send(checked_event(event_type, campaign_id, channel_id, timestamp, additional_fields))
+        with self._speaker._translated():
+            event = checked_event(event_type, campaign_id, channel_id, timestamp, additional_fields)
+        return self._speaker.send(event)
+
+
+class NetmeraClient(SystemClient[NetmeraSettings], NetmeraOperations):
+    """Tells Netmera of an app's campaigns.
+
+    :param settings: the app and how to reach Netmera.
+    :param translate_error: applied to every error before it is raised.
+    """
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """What tells this app from others: the address, and a digest of the app key; no secret."""
+        return self.settings.http.base_url, hashlib.sha256(self.settings.app_key.encode()).hexdigest()
+
+    @property
+    def _speaker(self) -> NetmeraClient:
+        return self
 
     def send(self, event: Mapping[str, Any], *, again: bool = False) -> PushedEvent:
         """Send an event that was checked before.
@@ -167,16 +182,20 @@ class NetmeraClient(SystemClient[NetmeraSettings]):
                 "push_event: channel %s is none of those documented for Netmera, %s; it is sent as it is",
                 *(event["channelId"], " and ".join(map(str, CHANNELS))),
             )
+        if event["eventTypeId"] == SINGLE and len(event) == len(FIELDS):
+            log.warning("push_event: event %d has no additional fields, so that it names no customer", SINGLE)
         request = HttpRequest(
             "POST",
-            f"rest/optimove/event/{quote(self.settings.app_key, safe='')}",
+            f"{ADDRESS}/{quote(self.settings.app_key, safe='')}",
             body=json_of(event).encode(),
             headers={API_KEY_HEADER: self.settings.api_key},
+            shown=f"{ADDRESS}/{{app_key}}",
+            status_decides=True,
         )
         operation = replace(PUSH, repeatable=True) if again else PUSH
         with self._translated():
             judge = partial(success_of, operation, error=NetmeraError)
-            answer = self._exchange(PUSH.name, request, judge, body_reader=_FirstPiece).answer
+            answer = self._exchange(PUSH.name, request, judge).answer
         if explanation(answer.body).is_html:
             log.warning(
                 "push_event: HTTP %s came with an HTML page: a firewall or proxy may have answered in Netmera's place."
@@ -203,22 +222,8 @@ class NetmeraClient(SystemClient[NetmeraSettings]):
             return success_of(REACH, outcome, NetmeraError).status
 
         with self._translated():
-            status: int = self._exchange(REACH.name, HttpRequest("GET", ""), judge).answer
+            status: int = self._exchange(REACH.name, HttpRequest("GET", ""), judge, reads=True).answer
         return status
-
-
-class _FirstPiece:
-    """Reads no more of a 200 than its first piece: the event is taken, whatever becomes of the rest."""
-
-    def __init__(self) -> None:
-        self._piece = b""
-
-    def read(self, piece: bytes) -> None:
-        self._piece = piece
-        raise StopReading
-
-    def end(self) -> tuple[bytes, Any]:
-        return self._piece, None
 
 
 def _event_type_of(value: Any) -> int:
@@ -266,6 +271,7 @@ __all__ = [
     "PUSH",
     "SINGLE",
     "NetmeraClient",
+    "NetmeraOperations",
     "NetmeraSettings",
     "PushedEvent",
     "checked_event",

@@ -11,6 +11,7 @@ from airflow_provider_optimove.clients.netmera import (
     FIELDS,
     SINGLE,
     NetmeraClient,
+    NetmeraOperations,
     NetmeraSettings,
     PushedEvent,
 )
@@ -42,7 +43,7 @@ class EventOfOptimove(Protocol):
     def payload(self) -> Mapping[str, Any]: ...
 
 
-class NetmeraHook(SystemHook[NetmeraSettings, NetmeraClient]):
+class NetmeraHook(SystemHook[NetmeraSettings, NetmeraClient], NetmeraOperations):
     """Tells Netmera of Optimove's campaigns, so that it sends their push notifications.
 
     The errors that a retry cannot mend end the task that meets them at once; so does a push of which nobody knows
@@ -92,16 +93,9 @@ class NetmeraHook(SystemHook[NetmeraSettings, NetmeraClient]):
             " pushes nothing, so the first event will show whether they are right"
         )
 
-    def push_event(
-        self,
-        event_type: int | str,
-        campaign_id: int | str,
-        channel_id: int | str,
-        timestamp: datetime.datetime | str | None = None,
-        additional_fields: Mapping[str, Any] | None = None,
-    ) -> PushedEvent:
-        """Have Netmera send the push notifications of a campaign; see :meth:`NetmeraClient.push_event`."""
-        return self.client.push_event(event_type, campaign_id, channel_id, timestamp, additional_fields)
+    @property
+    def _speaker(self) -> NetmeraClient:
+        return self.client
 
     def push_optimove_event(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from airflow_provider_optimove.clients.answers import Operation, success_of
@@ -56,7 +58,7 @@ def test_what_surely_did_not_happen_is_sent_again(
     assert after == (7.0 if isinstance(outcome, HttpAnswer) else None)
 
 
-@pytest.mark.parametrize("outcome", [LOST, answer(500, b"down"), answer(503, b"down")])
+@pytest.mark.parametrize("outcome", [LOST, *(answer(status, b"down") for status in (408, 425, 500, 503))])
 def test_what_may_have_happened_is_sent_again_only_if_that_is_harmless(outcome: HttpAnswer | ConnectionFailure) -> None:
     error, _ = passing_error_of(READ, outcome)
     assert not error.permanent
@@ -102,6 +104,17 @@ def test_a_redirect_is_not_followed(operation: Operation) -> None:
     assert "redirected to https://elsewhere.example/path, which is not followed" in str(error)
     assert "secret" not in str(error)
     assert not error.may_have_happened
+
+
+def test_a_write_that_leads_elsewhere_may_have_been_taken() -> None:
+    elsewhere = answer(303, Location="https://elsewhere.example/created")
+    for write in (WRITE, replace(WRITE, repeatable=True)):
+        doubt = error_of(write, elsewhere)
+        assert (doubt.permanent, doubt.may_have_happened) == (True, True)
+        assert "redirected to https://elsewhere.example/created" in str(doubt)
+        assert "a second one may push twice" in str(doubt)
+    read = error_of(READ, elsewhere)
+    assert (read.permanent, read.may_have_happened) == (False, False)
 
 
 def test_a_page_of_somebody_else_is_named() -> None:

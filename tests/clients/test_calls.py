@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,13 +35,14 @@ class Client(SystemClient[Settings]):
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(Settings(HttpSettings(url, read_timeout=5)), **options)
 
-    def call(self, operation: Operation = PUSH) -> Fetched:
+    def call(self, operation: Operation = PUSH, *, reads: bool = False) -> Fetched:
         request = HttpRequest("POST", f"event/{SECRET}", body=b"{}")
         with self._translated():
             return self._exchange(
                 operation.name,
                 request,
                 lambda outcome: explanation(success_of(operation, outcome, NetmeraError).body).text,
+                reads=reads,
             )
 
 
@@ -89,6 +90,27 @@ def test_what_is_harmless_is_sent_again(serve: LocalServers, clock: Clock) -> No
     with Client(server.url) as client:
         fetched = client.call(LOOK)
     assert (fetched.answer, fetched.repeated, client.calls_made) == ("seen", True, 3)
+
+
+def test_a_refusal_of_a_repeated_write_does_not_settle_what_became_of_the_first(
+    serve: LocalServers, clock: Clock
+) -> None:
+    for first in (serve.answering(503), serve.reset):
+        error, client = failed(serve(first, serve.answering(400, b"bad")).url, replace(PUSH, repeatable=True))
+        assert str(error) == "push: bad (tried 2 times) (HTTP 400)"
+        assert error.may_have_happened
+        assert client.may_have_happened
+
+
+def test_a_read_takes_no_effect(serve: LocalServers, clock: Clock) -> None:
+    with Client(serve(serve.reset).url) as client:
+        for reads in (False, True):
+            with pytest.raises(NetmeraError) as caught:
+                client.call(LOOK, reads=reads)
+            assert (caught.value.may_have_happened, client.may_have_happened) == (not reads, not reads)
+    server = serve(serve.answering(503), serve.answering(200, b"seen"))
+    with Client(server.url) as client:
+        assert not client.call(LOOK, reads=True).repeated
 
 
 def test_errors_hold_no_secrets(serve: LocalServers, clock: Clock) -> None:

@@ -7,9 +7,11 @@ import gzip
 import html
 import json
 import logging
+import socket
 import ssl
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
@@ -246,6 +248,41 @@ def test_a_reader_may_stop(serve: LocalServers) -> None:
     assert isinstance(following, HttpAnswer)
     assert following.body == b"second"
     assert server.connections == 2
+
+
+NOT_READABLE = {"Content_Encoding": "gzip"}
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+@pytest.mark.parametrize("case", ["cut", "no gzip", "silent", "whole"])
+def test_where_the_status_decides_no_body_is_missed(serve: LocalServers, status: int, case: str) -> None:
+    def headless(connection: socket.socket) -> None:
+        connection.sendall(f"HTTP/1.1 {status} OK\r\nContent-Length: 100\r\n\r\n".encode())
+        if case == "silent":
+            connection.recv(1)
+        raise ConnectionError
+
+    replies = {
+        "no gzip": serve.answering(status, b"no gzip", **NOT_READABLE),
+        "whole": serve.answering(status, b"all of it"),
+    }
+    server = serve(replies.get(case, headless), serve.answering(status, b"the next"))
+    client = HttpClient(HttpSettings(server.url, read_timeout=0.5), Redactor([]))
+    settled = replace(POST, status_decides=True)
+    with contextlib.closing(client):
+        answers = [exchanged(client, settled), exchanged(client)]
+    assert [(answer.status, answer.body) for answer in answers if isinstance(answer, HttpAnswer)] == [
+        (status, b"all of it" if case == "whole" else b""),
+        (status, b"the next"),
+    ]
+
+
+def test_where_the_status_decides_a_failure_is_still_one(serve: LocalServers) -> None:
+    for reply in (serve.reset, serve.silent(1)):
+        outcome = outcome_of(serve(reply).url, replace(POST, status_decides=True), read_timeout=0.5)
+        assert isinstance(outcome, ConnectionFailure)
+    refused = outcome_of(serve(serve.answering(400, b"no", **NOT_READABLE)).url, replace(POST, status_decides=True))
+    assert isinstance(refused, ConnectionFailure)
 
 
 def test_every_attempt_has_a_reader_of_its_own(serve: LocalServers, clock: Clock) -> None:
@@ -663,6 +700,37 @@ def test_the_log_names_what_is_shown_instead_of_a_path(serve: LocalServers, capl
     caplog.set_level(logging.DEBUG, logger="airflow_provider_optimove")
     outcome_of(serve().url, HttpRequest("GET", "users/vivi@example.com", shown="users/{user_id}"))
     assert caplog.messages[0].startswith("GET users/{user_id}: HTTP 200, ")
+
+
+@pytest.mark.parametrize("shown", [None, "users/{user_id}"])
+def test_urllib3_names_no_secret_at_warning_either(
+    serve: LocalServers, caplog: pytest.LogCaptureFixture, shown: str | None
+) -> None:
+    """A server that tells the path again, behind a line that is no header."""
+
+    def echoing(connection: socket.socket) -> None:
+        path = server.received[-1].target
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nNo-Colon-Here {path}\r\nX: {path}\r\n\r\nnull"
+        connection.sendall(head.encode())
+
+    server = serve(echoing)
+    caplog.set_level(logging.DEBUG)
+    request = HttpRequest("GET", "users/fake-key-1/vivi", (("Email", "vivi@example.com"),), shown=shown)
+    assert isinstance(outcome_of(server.url, request), HttpAnswer)
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "Failed to parse headers" in warning.getMessage()
+    seen = f"{caplog.text} {[(record.args, record.exc_info, record.exc_text) for record in caplog.records]}"
+    assert (shown or "users/***/vivi") in seen
+    for private in ("fake-key-1", "example.com", *(["vivi"] if shown else [])):
+        assert private not in seen
+
+
+def test_what_urllib3_says_of_others_keeps_its_errors(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        raise LookupError("theirs")
+    except LookupError as error:
+        logging.getLogger("urllib3.connectionpool").warning("%s", error, exc_info=True)
+    assert "LookupError: theirs" in caplog.text
 
 
 def test_nothing_is_redacted_for_a_line_that_nobody_reads(

@@ -348,6 +348,7 @@ class OptimoveClient(SystemClient[OptimoveSettings], AllFunctions):
             gate=self._gates[function.lane].slot,
             body_reader=reading.body_reader,
             repeated=repeated,
+            reads=function.reads,
             for_credentials=function.name == protocol.LOGIN,
         )
 

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,6 @@ import requests
 import requests_mock
 import urllib3
 
-from airflow_provider_optimove.clients import http
 from airflow_provider_optimove.clients.answers import LONGEST_EXPLANATION
 from airflow_provider_optimove.clients.http import HttpAnswer, HttpSettings, Redactor
 from airflow_provider_optimove.clients.optimove import auth, remarks
@@ -641,31 +639,14 @@ def test_urllib3_names_no_secret_of_a_listener(serve: LocalServers, urllib3_log:
 
 
 def test_what_urllib3_says_of_other_hosts_is_left_as_it_is(
-    serve: LocalServers, urllib3_log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    serve: LocalServers, urllib3_log: pytest.LogCaptureFixture
 ) -> None:
-    # Clients of other tests may live on, and be of this machine like the proxy here.
-    monkeypatch.setattr(http._quiet_urllib3, "_clients", {})
     client = client_of(f"http://{HOST}")
     server = serve()
     for name in ("http://elsewhere.invalid", f"http://not-{HOST}"):
         requests.get(f"{name}/path", params={"Email": EMAIL, "of": API_KEY}, proxies={"http": server.url}, timeout=5)
         assert f"GET {name}/path?Email=vivi%40example.com&of={API_KEY} HTTP/1.1" in urllib3_text(urllib3_log)
     assert client.calls_made == 0
-
-
-def test_lines_of_urllib3_are_heard_while_another_thread_makes_clients() -> None:
-    made = [client_of(f"http://{HOST}") for _ in range(100)]
-    maker = threading.Thread(target=lambda: made.extend(client_of(f"http://{HOST}") for _ in range(200)))
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        maker.start()
-        while maker.is_alive():
-            record = logging.makeLogRecord({"args": ("elsewhere.invalid", "/path?Email=1")})
-            assert logging.getLogger("urllib3.connectionpool").filter(record)
-    finally:
-        sys.setswitchinterval(interval)
-        maker.join()
 
 
 # Remarks
