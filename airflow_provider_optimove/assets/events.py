@@ -155,14 +155,15 @@ class OptimoveEvent:
 
     @classmethod
     def all_from_context(cls, context: Context | Mapping[str, Any]) -> list[OptimoveEvent]:
-        """The events that started a run, in the order of their arrival; none where something else started it.
+        """The events that started a run, in the order of their arrival, which is the same for all tries of a task; none
+        where something else started it.
 
         :param context: the context of a task, as ``get_current_context()`` gives it.
         """
         started = context.get("triggering_asset_events") or {}
         # An event of an aliased asset is listed with each of its names.
         events = {id(event): event for of_an_asset in started.values() for event in of_an_asset}
-        found = [_out_of_extra(event.extra) for event in sorted(events.values(), key=lambda event: event.timestamp)]
+        found = [_out_of_extra(event.extra) for event in sorted(events.values(), key=_place_of)]
         return [event for event in found if event]
 
     @property
@@ -303,6 +304,11 @@ def key_of(event: OptimoveEvent) -> str:
         return f"{word}/{day or _needed(event.timestamp, 'TimeStamp').date()}"
     canonical = json.dumps(event.payload, sort_keys=True, separators=(",", ":"))
     return f"{word}/{hashlib.sha256(canonical.encode()).hexdigest()[:32]}"
+
+
+def _place_of(event: Any) -> tuple[Any, str]:
+    """Where the event of an asset stands among others: of one moment, too, in whatever order the database has them."""
+    return event.timestamp, json.dumps(event.extra, sort_keys=True, default=str)
 
 
 def _out_of_extra(extra: Any) -> OptimoveEvent | None:

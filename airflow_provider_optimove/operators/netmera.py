@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_optimove.exceptions import OptimoveInputError, RemoteSystemError
 from airflow_provider_optimove.hooks.task_arguments import check_choices, got_text
 from airflow_provider_optimove.operators.remembered_write import RememberedWriteOperator
-from airflow_provider_optimove.operators.rows_argument import RowsField
+from airflow_provider_optimove.operators.rows_argument import RowsField, TextOfValue
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -132,8 +132,8 @@ class NetmeraPushEventOperator(RememberedWriteOperator):
             except RemoteSystemError as error:
                 if len(writes) > 1:
                     error.add(
-                        f"event {number} of {len(writes)}: those before it were pushed, those after it not;"
-                        " docs/netmera.md tells how to have them pushed"
+                        f"event {number} of {len(writes)}: those before it were pushed, those after it were not sent by"
+                        " this try; docs/netmera.md tells how to have them pushed"
                     )
                 raise
             told = (event[name] for name in ("eventTypeId", "campaignId", "channelId"))
@@ -153,7 +153,7 @@ class NetmeraPushEventOperator(RememberedWriteOperator):
         events = [checked_event(**of_event) for of_event in arguments]
         keys = [STATE] if len(events) == 1 else [f"{STATE}_{number}" for number in range(1, len(events) + 1)]
         return [
-            (self._write(context, event, key, of_now=of_event.get("timestamp") is None), event)
+            (self._write(context, event, key, alone=len(events) == 1, of_now=of_event.get("timestamp") is None), event)
             for event, key, of_event in zip(events, keys, arguments, strict=True)
         ]
 
@@ -162,8 +162,8 @@ class NetmeraPushEventOperator(RememberedWriteOperator):
         from airflow_provider_optimove.assets.events import OptimoveEvent
         from airflow_provider_optimove.hooks.netmera import arguments_of
 
-        given = {name: _given(getattr(self, name)) for name in self.template_fields if name != "netmera_conn_id"}
-        if isinstance(given["additional_fields"], str):
+        given = {name: getattr(self, name) for name in self.template_fields if name != "netmera_conn_id"}
+        if isinstance(given["additional_fields"], (str, TextOfValue)):
             raise self._not_valid(f"additional_fields: expected an object with values by name, {got_text('object')}")
         if given["event_type"] is not None:
             return [given]
@@ -177,11 +177,11 @@ class NetmeraPushEventOperator(RememberedWriteOperator):
             arguments_of(event, campaign_id=given["campaign_id"], channel_id=given["channel_id"]) for event in events
         ]
 
-    def _write(self, context: Context, event: Mapping[str, Any], key: str, *, of_now: bool) -> WriteOnce:
+    def _write(self, context: Context, event: Mapping[str, Any], key: str, *, alone: bool, of_now: bool) -> WriteOnce:
         from airflow_provider_optimove.clients.netmera import PUSH, json_of
         from airflow_provider_optimove.exceptions import NetmeraError
         from airflow_provider_optimove.operators.task_journal import is_retry, journal_of
-        from airflow_provider_optimove.operators.write_once import WriteOnce, fingerprint_of
+        from airflow_provider_optimove.operators.write_once import IF_ARRIVED, WriteOnce, fingerprint_of
 
         # Now is another time at each try, and the event is the same.
         same = {name: value for name, value in event.items() if not (of_now and name == "timeStamp")}
@@ -195,6 +195,7 @@ class NetmeraPushEventOperator(RememberedWriteOperator):
             resend=self.on_uncertain == "resend",
             earlier_tries=is_retry(context),
             log=self.log,
+            if_arrived=IF_ARRIVED if alone else f"write that into {key} as docs/netmera.md tells, and clear the task",
         )
 
     def _send(self, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,8 +203,3 @@ class NetmeraPushEventOperator(RememberedWriteOperator):
 
     def _not_valid(self, problem: str) -> OptimoveInputError:
         return OptimoveInputError("the arguments are not valid", function="push_event", problems=[problem])
-
-
-def _given(value: Any) -> Any:
-    """An argument; None also for the text that a template without a value makes."""
-    return None if isinstance(value, str) and value.strip() in ("", "None") else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 LONGEST_TEXT_SHOWN = 200
 # Rows of a list that are checked together: what they hold then stays in the processor's cache.
 STRETCH = 2_000
+# Text of a list or an object, and not of a template.
+OF_A_VALUE = re.compile(r"\s*(\[|\(|\{(?![{%#]))")
 
 
 def count_of(rows: int) -> str:
@@ -46,6 +49,17 @@ class RowsValue(Sequence[Any]):
         return repr(self)
 
 
+class TextOfValue:
+    """Stands for text that a template made of a list or an object: no value of a field, and nothing to be shown."""
+
+    def __repr__(self) -> str:
+        return "text of a list or an object"
+
+    def serialize(self) -> str:
+        """What Airflow shows of the field."""
+        return repr(self)
+
+
 class RowsField:
     """A template field that holds rows. Templates in text are rendered, the texts inside of rows are not."""
 
@@ -61,7 +75,12 @@ class RowsField:
             raise AttributeError(self._name) from None
 
     def __set__(self, instance: Any, value: Any) -> None:
-        instance.__dict__[self._name] = RowsValue(value) if isinstance(value, (list, tuple)) else value
+        if isinstance(value, (list, tuple)):
+            value = RowsValue(value)
+        elif isinstance(value, str) and self._name in instance.__dict__ and OF_A_VALUE.match(value):
+            # The second time, it was rendered.
+            value = TextOfValue()
+        instance.__dict__[self._name] = value
 
 
 class RowList:
@@ -102,7 +121,7 @@ def stretches_of(field: str, value: Any, *, function: str, conn_id: str | None =
         return RowFile(path, conn_id)
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return RowList(value)
-    if path is not None and path.lstrip()[:1] in ("[", "{", "("):
+    if isinstance(value, TextOfValue) or (path is not None and OF_A_VALUE.match(path)):
         problem = f"expected a list of rows, {got_text('list')}"
     elif path is not None:
         problem = (

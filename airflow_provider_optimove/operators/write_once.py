@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_optimove.clients.long_writes import Journal, Log
 
 Answer = dict[str, Any]
+IF_ARRIVED = "mark the task as success"
 
 
 class WriteState(msgspec.Struct, kw_only=True):
@@ -51,6 +52,7 @@ class WriteOnce:
     :param resend: whether to send a write in doubt once more.
     :param earlier_tries: whether this task has been tried before.
     :param log: the task's.
+    :param if_arrived: what to do where a write in doubt is found to have arrived.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class WriteOnce:
         resend: bool,
         earlier_tries: bool,
         log: Log,
+        if_arrived: str = IF_ARRIVED,
     ) -> None:
         self._operation = operation
         self._name = operation.name
@@ -75,6 +78,7 @@ class WriteOnce:
         self._resend = resend
         self._earlier_tries = earlier_tries
         self._log = log
+        self._if_arrived = if_arrived
 
     def run(self, send: Callable[[], Answer], check: Callable[[], Answer | None] | None = None) -> Answer:
         """Send it.
@@ -107,7 +111,7 @@ class WriteOnce:
             doubt = None
         if doubt and not self._resend:
             raise self._error(
-                f"{doubt}. Nothing was sent now: {self._advice()}",
+                f"{doubt}. Nothing was sent now: a second {self._name} may {self._operation.twice}. {self._advice()}",
                 function=self._name,
                 permanent=True,
                 may_have_happened=True,
@@ -145,8 +149,11 @@ class WriteOnce:
         if earlier.state == "failed":
             return None
         if earlier.fingerprint != self._state.fingerprint:
-            done = "may have been sent" if earlier.state == "sending" else "were sent"
-            return f"the arguments are not those of the earlier try, which {done}"
+            done = "may have been sent" if earlier.state == "sending" else "was sent"
+            return (
+                "the arguments are not those of the earlier try, or the connection's account is another; what that try"
+                f" was for {done}"
+            )
         return "the earlier try ended while it sent; nobody knows whether it arrived"
 
     def _to_be_tried_again(self, error: RemoteSystemError) -> SystemBesideError:
@@ -157,9 +164,8 @@ class WriteOnce:
 
     def _advice(self) -> str:
         return (
-            f"a second {self._name} may {self._operation.twice}. Look at {self._look_at} to see whether it arrived."
-            " If it did not, clear the task with on_uncertain='resend' to send it again; if it did, mark the task as"
-            " success"
+            f"Look at {self._look_at} to see whether it arrived. If it did not, clear the task with"
+            f" on_uncertain='resend' to send it again; if it did, {self._if_arrived}"
         )
 
     def _sent(self, answer: Answer) -> Answer:

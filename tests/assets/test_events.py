@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from datetime import UTC
+from itertools import permutations
 from types import SimpleNamespace
 from typing import Any
 
@@ -379,6 +380,15 @@ def test_events_come_in_the_order_of_their_arrival() -> None:
         OptimoveEvent.from_context(context)
     # A retry would find the same events.
     assert isinstance(raised.value, AirflowFailException)
+
+
+def test_events_of_one_moment_are_in_one_order() -> None:
+    events = [taken_in(2, number) for number in (1, 2, 3)]
+    orders = [
+        [event.campaign_id for event in OptimoveEvent.all_from_context(run_of(one=list(order), other=[taken_in(1, 4)]))]
+        for order in permutations(events)
+    ]
+    assert orders == [[4, 1, 2, 3]] * 6
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,32 @@ def test_no_file_is_read_and_written_at_once(tmp_path: Path, paths: dict[str, An
     assert raised.value.function == "opt_in"
 
 
+@pytest.mark.parametrize("rendered", ["['secret']", " [{'id': 'secret'}]", "{'id': 'secret'}", "('secret',)"])
+def test_of_a_list_that_became_text_nothing_is_shown(rendered: str) -> None:
+    holder = Holder()
+    holder.user_ids = "{{ params.ids }}"
+    assert holder.user_ids == "{{ params.ids }}"
+    holder.user_ids = rendered
+    assert repr(holder.user_ids) == holder.user_ids.serialize() == "text of a list or an object"
+    with pytest.raises(OptimoveInputError, match=r"expected a list of rows, got text.*render_template_as_native_obj"):
+        ids(holder.user_ids)
+
+
+@pytest.mark.parametrize("template", ["[{{ params.id }}]", "{{ params.ids }}", "{% if x %}a{% endif %}", "[1, 2]"])
+def test_text_that_is_still_to_be_rendered_is_left_as_it_is(template: str) -> None:
+    holder = Holder()
+    holder.user_ids = template
+    assert holder.user_ids == template
+
+
+@pytest.mark.parametrize("path", ["/data/ids.csv", "{{ params.ids }}", "{# of today #}ids.csv"])
+def test_a_path_is_left_as_it_is(path: str) -> None:
+    holder = Holder()
+    for _ in range(2):
+        holder.user_ids = path
+        assert holder.user_ids == path
+
+
 def test_a_list_is_shown_as_a_count() -> None:
     holder = Holder()
     holder.user_ids = ["secret"]
