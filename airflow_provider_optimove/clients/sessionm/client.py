@@ -226,7 +226,7 @@ class SessionMClient(SystemClient[SessionMSettings], SessionMOperations):
             sent = protocol.campaign_to_create(campaign)
             request = protocol.request_of("create_campaign", {}, api_key=self.settings.api_key, body={"campaign": sent})
             try:
-                created = self._fetch("create_campaign", request, protocol.campaign_in).answer
+                created = self._fetch("create_campaign", request, protocol.created_campaign_in).answer
             except SessionMError as error:
                 if error.may_have_happened:
                     error.add(f"campaign_info(permalink={sent['external_id']!r}) tells whether it was created")
@@ -241,7 +241,10 @@ class SessionMClient(SystemClient[SessionMSettings], SessionMOperations):
         query: Mapping[str, Any] | None = None,
     ) -> T:
         with self._translated():
-            answer: T = self._fetch(operation, self._request(operation, ids, query), part).answer
+            request = self._request(operation, ids, query)
+            auth_token = ids.get("auth_token")
+            with self._redact.also(None if auth_token is None else str(auth_token)):
+                answer: T = self._fetch(operation, request, part).answer
             return answer
 
     def _pages(self, operation: str, ids: Mapping[str, Any], query: Mapping[str, Any]) -> Iterator[Campaign]:
@@ -262,11 +265,9 @@ class SessionMClient(SystemClient[SessionMSettings], SessionMOperations):
             yield from page.campaigns
 
     def _request(self, operation: str, ids: Mapping[str, Any], query: Mapping[str, Any] | None) -> HttpRequest:
-        request = protocol.request_of(operation, ids, api_key=self.settings.api_key, query=query)
-        if (auth_token := ids.get("auth_token")) is not None:
-            self._redact.add(str(auth_token))
-        return request
+        return protocol.request_of(operation, ids, api_key=self.settings.api_key, query=query)
 
     def _fetch(self, operation: str, request: HttpRequest, part: Callable[[Any], Any]) -> Fetched:
         judge = partial(protocol.answer_of, operation, part=part)
-        return self._exchange(operation, request, judge, auth=self._auth)
+        reads = protocol.OPERATIONS[operation].repeatable
+        return self._exchange(operation, request, judge, auth=self._auth, reads=reads)

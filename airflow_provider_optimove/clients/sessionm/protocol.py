@@ -38,6 +38,7 @@ from airflow_provider_optimove.clients.sessionm.endpoints import (
     Endpoint,
     endpoint_for,
 )
+from airflow_provider_optimove.clients.sessionm.values import attribute_of
 from airflow_provider_optimove.exceptions import OptimoveInputError, SessionMError
 
 T = TypeVar("T")
@@ -57,6 +58,8 @@ NOT_JSON = object()
 AUTH_TOKEN = re.compile(rb"(auth_token(?:=|%3D))[^&\s\"'<\\]+", re.IGNORECASE)
 ALLOWED = {"sections[]": SECTIONS, "filters[]": FILTERS, "creatives[]": CREATIVES}
 PAIRS = (("starts_at", "ends_at"), ("opt_in_starts_at", "opt_in_ends_at"))
+IDS_OF_NEW_CAMPAIGNS = ("external_id", "permalink")
+SENT_TIME = "%Y-%m-%dT%H:%M:%SZ"
 # More campaigns may be created while they are read, but not that many.
 MOST_PAGES_MORE = 100
 
@@ -106,7 +109,8 @@ def request_of(
     endpoint = endpoint_for(operation, texts)
     path, in_query = _address(endpoint, {**texts, "api_key": api_key})
     content = None if body is None else msgspec.json.encode(body)
-    return HttpRequest(endpoint.verb, path, (*in_query, *parameters), content)
+    # Ids of customers may be e-mail addresses.
+    return HttpRequest(endpoint.verb, path, (*in_query, *parameters), content, shown=endpoint.path)
 
 
 def _address(endpoint: Endpoint, ids: Mapping[str, str]) -> tuple[str, list[tuple[str, str]]]:
@@ -145,6 +149,8 @@ def _query(name: str, value: Any, problems: list[str]) -> Iterator[tuple[str, st
             problems.append(f"{argument}: expected {', '.join(filter(None, allowed))}, got {text!r}")
         elif allowed is None and not text.strip():
             problems.append(f"{argument}: is empty")
+        elif allowed is None and (text.strip() == "None" or text.lstrip()[:1] in ("[", "(")):
+            problems.append(f"{argument}: expected texts or whole numbers, got text of something else: {text!r}")
         elif name == "page_size" and not re.fullmatch(r"[1-9][0-9]*", text):
             problems.append(f"page_size: expected a whole number above 0, got {text}")
         else:
@@ -163,7 +169,8 @@ def campaign_to_create(campaign: Mapping[str, Any]) -> dict[str, Any]:
     Attributes that the document does not name are sent all the same: accounts differ, and SessionM refuses what it does
     not know (``argument_error``) before anything happens.
 
-    :param campaign: the attributes by SessionM's names. Times are aware datetimes, datetimes or ISO texts in UTC.
+    :param campaign: the attributes by SessionM's names. Times are aware datetimes, datetimes or ISO texts in UTC; texts
+        that say a number, ``true`` or ``false`` or are an object in JSON are sent as what they say, where it is one.
     :raises OptimoveInputError: an attribute is missing or not valid.
     """
     operation = "create_campaign"
@@ -171,19 +178,23 @@ def campaign_to_create(campaign: Mapping[str, Any]) -> dict[str, Any]:
         raise OptimoveInputError(f"campaign: expected a mapping, got {type(campaign).__name__}", function=operation)
     problems: list[str] = []
     sent = {str(name): value for name, value in campaign.items() if value is not None}
-    for name in REQUIRED_ATTRIBUTES:
-        if not str(sent.get(name, "")).strip():
-            problems.append(f"{name}: missing")
+    wrong = {name for name in REQUIRED_ATTRIBUTES if not str(sent.get(name, "")).strip()}
+    problems += [f"{name}: missing" for name in REQUIRED_ATTRIBUTES if name in wrong]
+    for name in IDS_OF_NEW_CAMPAIGNS:
+        if sent.get(name, "") != "":
+            sent[name] = _id_text(name, sent[name], problems)
     moments: dict[str, datetime.datetime] = {}
-    for name, value in sent.items():
-        if isinstance(value, datetime.datetime) or (CAMPAIGN_ATTRIBUTES.get(name) == "time" and value != ""):
-            try:
-                moments[name] = _utc(value)
-            except (ValueError, OverflowError) as error:
-                problems.append(f"{name}: {error}")
-    sent |= {name: f"{moment:%Y-%m-%dT%H:%M:%SZ}" for name, moment in moments.items()}
+    for name in [name for name in sent if name not in (*wrong, *IDS_OF_NEW_CAMPAIGNS)]:
+        try:
+            sent[name] = _attribute(name, sent[name])
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+            wrong.add(name)
+        if isinstance(sent[name], datetime.datetime):
+            moments[name] = sent[name]
+    sent |= {name: f"{moment:{SENT_TIME}}" for name, moment in moments.items()}
     for name, allowed in (("status", STATUSES), ("campaign_type", CAMPAIGN_TYPES), ("template", CAMPAIGN_TYPES)):
-        if name in sent and sent[name] != "" and sent[name] not in allowed:
+        if sent.get(name, "") not in ("", *allowed) and name not in wrong:
             problems.append(f"{name}: expected {', '.join(allowed)}, got {sent[name]!r}")
     if len({sent[name] for name in ("campaign_type", "template") if sent.get(name) in CAMPAIGN_TYPES}) == 2:
         problems.append("template: expected the same as campaign_type")
@@ -192,23 +203,38 @@ def campaign_to_create(campaign: Mapping[str, Any]) -> dict[str, Any]:
             problems.append(f"{end}: expected a time after {begin}")
     if not sent.get("external_id"):
         sent["external_id"] = sent.get("permalink") or str(uuid.uuid4())
-    try:
-        msgspec.json.encode(sent)
-    except (TypeError, ValueError) as error:
-        problems.append(f"holds what cannot be sent: {error}")
+    if not problems:
+        try:
+            msgspec.json.encode(sent)
+        except (TypeError, ValueError) as error:
+            problems.append(f"holds what cannot be sent: {error}")
     _check(operation, problems, "the campaign is not valid")
     return sent
 
 
-def _utc(value: Any) -> datetime.datetime:
-    if isinstance(value, str):
+def _attribute(name: str, value: Any) -> Any:
+    kind = CAMPAIGN_ATTRIBUTES.get(name)
+    if isinstance(value, datetime.datetime) and kind in ("text", None):
+        kind = "time"
+    return value if kind is None else attribute_of(kind, value)
+
+
+def times_that_differ(sent: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Which times tell that a campaign is another one.
+
+    :param sent: a campaign as it was sent.
+    :param found: what SessionM answers about a campaign, with times in the one or the other form.
+    :returns: the names of the attributes.
+    """
+    differ = []
+    for name in ("starts_at", "ends_at"):
         try:
-            value = datetime.datetime.fromisoformat(value.strip()) if len(value.strip()) > len("YYYY-MM-DD") else None
+            there = f"{attribute_of('time', found.get(name)):{SENT_TIME}}"
         except ValueError:
-            value = None
-    if not isinstance(value, datetime.datetime):
-        raise ValueError("expected a datetime, or a text such as 2026-11-20T09:30:00Z")
-    return value.replace(tzinfo=datetime.UTC) if value.tzinfo is None else value.astimezone(datetime.UTC)
+            continue
+        if there != sent[name]:
+            differ.append(name)
+    return differ
 
 
 def _check(operation: str, problems: Collection[str], message: str = "the arguments are not valid") -> None:
@@ -309,7 +335,7 @@ def _unexpected(operation: Operation, answer: HttpAnswer) -> SessionMError:
 
 
 WANTED = {
-    "create_campaign": "the campaign",
+    "create_campaign": "the campaign with its id",
     "opt_in": "the customer's campaigns",
     "campaigns_of_customer": "the customer's campaigns",
     "progress": "the customer's progress",
@@ -327,6 +353,17 @@ def campaign_in(content: Any) -> dict[str, Any] | None:
         return None
     campaign = content.get("campaign", content if OF_A_CAMPAIGN & content.keys() else None)
     return campaign if isinstance(campaign, dict) else None
+
+
+def created_campaign_in(content: Any) -> dict[str, Any] | None:
+    """The campaign that was created; None where it has no id."""
+    campaign = campaign_in(content)
+    return campaign if campaign and id_of_campaign(campaign) is not None else None
+
+
+def id_of_campaign(campaign: Mapping[str, Any]) -> Any:
+    """SessionM's number of a campaign, which some answers call ``id`` and others ``campaign_id``."""
+    return campaign.get("id", campaign.get("campaign_id"))
 
 
 def campaigns_by_kind_in(content: Any) -> dict[str, Any] | None:

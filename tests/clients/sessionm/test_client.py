@@ -72,6 +72,14 @@ def test_an_external_id_is_returned_even_if_it_is_not_answered(serve: LocalServe
     assert created == {"id": 1, "external_id": json.loads(server.received[0].body)["campaign"]["external_id"]}
 
 
+def test_a_campaign_without_an_id_is_in_doubt(serve: LocalServers, connect: Connect) -> None:
+    server = serve(serve.answering(body=b'{"status":"ok","campaign":{}}'))
+    error = failing(WRITES["create_campaign"], connect(server.url))
+    assert of(error) == (True, False, True)
+    assert "campaign_info(permalink='winter-26') tells whether it was created" in str(error)
+    assert len(server.received) == 1
+
+
 def test_an_opt_in(sessionm: SessionMSandbox, client: SessionMClient) -> None:
     customer = sessionm.customers[2]
     assert client.progress(campaign_id=1, user_id=customer.user_id)["state"] == "qualified"
@@ -322,6 +330,18 @@ def test_other_statuses(sessionm: SessionMSandbox, client: SessionMClient, name:
     assert len(sessionm.calls) == 1
 
 
+@pytest.mark.parametrize("status", [303, 307, 408, 425])
+@pytest.mark.parametrize("name", ALL)
+def test_statuses_that_are_no_refusal(
+    sessionm: SessionMSandbox, connect: Connect, clock: Clock, name: str, status: int
+) -> None:
+    sessionm.fail(name, status=status, headers={"Location": "/elsewhere"}, times=None)
+    error = failing(ALL[name], connect(sessionm.url, retry_limit=1))
+    in_doubt = name in WRITES and status != 307
+    assert of(error) == (in_doubt, False, in_doubt)
+    assert len(sessionm.calls) == (1 if name in WRITES or status < 400 else 2)
+
+
 # What nobody may see
 
 
@@ -356,6 +376,31 @@ def test_no_secret_is_written_down(
     for secret in (KEY, quote(KEY, safe=""), SECRET, quote(SECRET), in_header, TOKEN, quote(TOKEN, safe="")):
         assert not [text for text in texts if secret in text]
     assert not [text for text in texts if "of-somebody-else" in text]
+
+
+def test_no_customer_is_in_the_log(
+    sessionm: SessionMSandbox, client: SessionMClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(SessionMError, match="User_not_found"):
+        client.progress(campaign_id=1, external_id="ada@example.com")
+    assert [call.function for call in sessionm.calls] == ["progress"]
+    path = "/priv/v1/apps/{api_key}/external/users/{external_id}/campaigns/{campaign_id}/progress"
+    assert [record.name for record in caplog.records if path in record.getMessage()] == [
+        "urllib3.connectionpool",
+        "airflow_provider_optimove.clients.http",
+    ]
+    assert "ada" not in caplog.text
+
+
+def test_a_token_is_a_secret_as_long_as_its_call(sessionm: SessionMSandbox, client: SessionMClient) -> None:
+    token = str(sessionm.visitors[0].auth_token)
+    sessionm.fail("progress", status=404, body=f"no campaign for {token}")
+    error = failing(lambda client: client.progress(campaign_id=1, auth_token=token), client)
+    assert "no campaign for ***" in str(error)
+    client.progress(campaign_id=1, auth_token=token)
+    # Thousands of them would make each call slower than the one before.
+    assert client.redact(f"{token} {KEY}") == f"{token} ***"
 
 
 def test_errors_end_a_task_where_a_retry_cannot_help(sessionm: SessionMSandbox, client: SessionMClient) -> None:

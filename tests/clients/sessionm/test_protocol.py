@@ -131,6 +131,13 @@ def test_what_is_not_given_is_not_sent() -> None:
         ({"division_ids": ["a", None]}, "division_ids: expected texts or whole numbers"),
         ({"division_ids": 1.5}, "division_ids: expected texts"),
         ({"division_ids": " "}, "division_ids: is empty"),
+        # What templates make of lists and of nothing.
+        (
+            {"division_ids": "['division-north']"},
+            "division_ids: expected texts or whole numbers, got text of something",
+        ),
+        ({"division_ids": ["('a', 'b')"]}, "division_ids: expected texts or whole numbers, got text of something"),
+        ({"division_ids": "None"}, "division_ids: expected texts or whole numbers, got text of something"),
         ({"page_size": 0}, "page_size: expected a whole number above 0, got 0"),
         ({"page_size": True}, "page_size: expected"),
     ],
@@ -162,6 +169,25 @@ def test_an_external_id_is_made_where_there_is_none() -> None:
     assert protocol.campaign_to_create({**CAMPAIGN, "permalink": "mine"})["external_id"] == "mine"
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"name": 2026, "division_id": 7}, {"name": "2026", "division_id": "7"}),
+        ({"weight": "5", "total_budget": " -1 ", "group_id": 0}, {"weight": 5, "total_budget": -1, "group_id": 0}),
+        ({"optin_required": "True"}, {"optin_required": True}),
+        ({"optin_required": "false"}, {"optin_required": False}),
+        ({"optin_required": 1, "qualified": "0"}, {"optin_required": True, "qualified": False}),
+        ({"metadata": '{"a": [1]}'}, {"metadata": {"a": [1]}}),
+        ({"external_id": 26}, {"external_id": "26"}),
+        ({"newer_attribute": "5"}, {"newer_attribute": "5"}),
+    ],
+)
+def test_what_templates_made_text_of_is_sent_as_what_it_is(given: dict[str, Any], sent: dict[str, Any]) -> None:
+    campaign = protocol.campaign_to_create({**CAMPAIGN, **given})
+    assert {name: campaign[name] for name in sent} == sent
+    assert [type(campaign[name]) for name in sent] == [type(value) for value in sent.values()]
+
+
 def test_other_attributes_pass() -> None:
     extra = {"metadata": {"a": [1]}, "optin_required": True, "newer_attribute": 5}
     sent = protocol.campaign_to_create({**CAMPAIGN, **extra, "campaign_type": "messaging", "template": "messaging"})
@@ -188,7 +214,24 @@ def test_other_attributes_pass() -> None:
             {"opt_in_starts_at": BEGIN, "opt_in_ends_at": "2026-11-20T09:29:59Z"},
             "opt_in_ends_at: expected a time after opt_in_starts_at",
         ),
-        ({"metadata": object()}, "holds what cannot be sent"),
+        ({"name": True}, "name: expected a text, got True"),
+        ({"qualify_tag": "None"}, "qualify_tag: expected a text, got 'None'"),
+        ({"weight": "abc"}, "weight: expected a whole number, got 'abc'"),
+        ({"weight": True}, "weight: expected a whole number, got True"),
+        ({"total_budget": 1.5}, "total_budget: expected a whole number, got 1.5"),
+        ({"optin_required": "None"}, "optin_required: expected true or false, got 'None'"),
+        ({"optin_required": ""}, "optin_required: expected true or false, got ''"),
+        ({"qualified": 2}, "qualified: expected true or false, got 2"),
+        ({"metadata": "{'a': 1}"}, "metadata: expected an object, or its text in JSON, got \"{'a': 1}\""),
+        ({"metadata": "x" * 500}, f"metadata: expected an object, or its text in JSON, got '{'x' * 99}"),
+        ({"targeting": [1]}, "targeting: expected an object, or its text in JSON, got list"),
+        ({"opt_in_starts_at": ""}, "opt_in_starts_at: expected a datetime"),
+        ({"external_id": ".."}, "external_id: .. cannot stand in an address"),
+        ({"external_id": " "}, "external_id: is empty"),
+        ({"external_id": {"a": 1}}, "external_id: expected a text or a whole number, got dict"),
+        ({"permalink": "."}, "permalink: . cannot stand in an address"),
+        ({"permalink": ["winter"]}, "permalink: expected a text or a whole number, got list"),
+        ({"newer_attribute": object()}, "holds what cannot be sent"),
         ({"name": "half \ud800"}, "holds what cannot be sent"),
         (
             {"ends_at": datetime.datetime.max.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=-9)))},
@@ -201,11 +244,26 @@ def test_campaigns_that_are_not_sent(change: dict[str, Any], words: str) -> None
         protocol.campaign_to_create({**CAMPAIGN, **change})
     (problem,) = caught.value.problems
     assert problem.startswith(words)
+    assert len(problem) < 200
 
 
 def test_a_campaign_is_a_mapping() -> None:
     with pytest.raises(OptimoveInputError, match="create_campaign: campaign: expected a mapping, got str"):
         protocol.campaign_to_create("campaign.json")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "differ"),
+    [
+        ({"starts_at": "2026-11-20 09:30:00", "ends_at": "2026-12-24T00:00:00Z"}, []),
+        ({"starts_at": "2026-11-20T10:30:00+01:00", "ends_at": None}, []),
+        ({"ends_at": "soon"}, []),
+        ({"starts_at": "2026-11-20 09:30:01", "ends_at": "2026-12-24 00:00:00"}, ["starts_at"]),
+        ({"starts_at": "2025-11-20T09:30:00Z", "ends_at": "2025-12-24T00:00:00Z"}, ["starts_at", "ends_at"]),
+    ],
+)
+def test_times_tell_another_campaign(found: dict[str, Any], differ: list[str]) -> None:
+    assert protocol.times_that_differ(protocol.campaign_to_create(CAMPAIGN), found) == differ
 
 
 # Rows
@@ -244,6 +302,16 @@ def test_a_bare_campaign_has_a_status_of_its_own(status: str | None) -> None:
 
 def test_a_byte_order_mark_is_no_part_of_it() -> None:
     assert answered("active_campaigns", b'\xef\xbb\xbf{"status":"ok","campaigns":[]}') == []
+
+
+@pytest.mark.parametrize("content", [{}, {"name": "Winter"}, {"id": None}])
+def test_a_created_campaign_has_an_id(content: dict[str, Any]) -> None:
+    answer = HttpAnswer(200, "OK", {}, json.dumps({"status": "ok", "campaign": content}).encode())
+    with pytest.raises(
+        SessionMError, match="expected the campaign with its id, and SessionM answered: something else"
+    ) as caught:
+        protocol.answer_of("create_campaign", answer, protocol.created_campaign_in)
+    assert (caught.value.permanent, caught.value.may_have_happened) == (True, True)
 
 
 def test_an_opt_in_without_campaigns_succeeded() -> None:
