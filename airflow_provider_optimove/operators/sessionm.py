@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_optimove.exceptions import OptimoveInputError
-from airflow_provider_optimove.hooks.task_arguments import check_choices
+from airflow_provider_optimove.hooks.task_arguments import check_choices, got_text
 from airflow_provider_optimove.operators.remembered_write import RememberedWriteOperator
 from airflow_provider_optimove.operators.rows_argument import RowsField, check_paths, count_of, ids_of, stretches_of
 
@@ -75,6 +75,7 @@ class SessionMCreateCampaignOperator(SessionMWriteOperator):
         self.campaign = campaign
         self.durable = durable
         self.on_uncertain: Literal["fail", "resend"] = on_uncertain
+        self._was_not_found = False
 
     def write(self, context: Context) -> tuple[dict[str, Any], Callable[[], None]]:
         """Create the campaign."""
@@ -83,6 +84,10 @@ class SessionMCreateCampaignOperator(SessionMWriteOperator):
         from airflow_provider_optimove.operators.task_journal import is_retry, journal_of
         from airflow_provider_optimove.operators.write_once import WriteOnce, fingerprint_of
 
+        given: Any = self.campaign
+        if isinstance(given, str):
+            problem = f"campaign: expected an object with attributes by name, {got_text('object')}"
+            raise OptimoveInputError("the arguments are not valid", function=CREATE, problems=[problem])
         campaign = campaign_to_create(self._with_external_id(context))
         settings = self.hook.client.settings
         account = [settings.http.base_url, settings.api_key]
@@ -97,36 +102,61 @@ class SessionMCreateCampaignOperator(SessionMWriteOperator):
             earlier_tries=is_retry(context),
             log=self.log,
         )
-        created = write.run(
-            lambda: _facts_of(self.hook.create_campaign(campaign), campaign), lambda: self._found(campaign)
-        )
+        created = write.run(lambda: self._created(campaign), lambda: self._found(campaign))
         self.log.info("%s: %s, with the external_id %s", CREATE, created["id"], created["external_id"])
         return created, write.finish
+
+    @property
+    def _names_an_id(self) -> bool:
+        """Whether the id of the campaign was given, so that another campaign may have it."""
+        campaign = self.campaign
+        return isinstance(campaign, Mapping) and bool(campaign.get("external_id") or campaign.get("permalink"))
 
     def _with_external_id(self, context: Context) -> Any:
         """The campaign with an id that is the same over all tries."""
         task_instance = context.get("ti")
-        campaign = self.campaign
-        if task_instance is None or not isinstance(campaign, Mapping):
-            return campaign
-        if campaign.get("external_id") or campaign.get("permalink"):
-            return campaign
+        if task_instance is None or self._names_an_id or not isinstance(self.campaign, Mapping):
+            return self.campaign
         import uuid
 
         task = (task_instance.dag_id, task_instance.task_id, task_instance.run_id, task_instance.map_index)
-        return {**campaign, "external_id": str(uuid.uuid5(uuid.NAMESPACE_OID, repr(task)))}
+        return {**self.campaign, "external_id": str(uuid.uuid5(uuid.NAMESPACE_OID, repr(task)))}
+
+    def _created(self, campaign: Mapping[str, Any]) -> dict[str, Any]:
+        """Create the campaign."""
+        from airflow_provider_optimove.exceptions import SessionMError
+
+        try:
+            return _facts_of(self.hook.create_campaign(campaign), campaign)
+        except SessionMError as error:
+            if error.refused and self._was_not_found:
+                error.add(
+                    "an earlier try may have created it all the same: campaign_info may not know a campaign that is not"
+                    " active. Look at the campaigns in SessionM; if it is there, mark the task as success"
+                )
+            raise
 
     def _found(self, campaign: Mapping[str, Any]) -> dict[str, Any] | None:
         """The campaign as SessionM has it; None where it has none."""
         from airflow_provider_optimove.clients.sessionm.opt_ins import CAMPAIGN_NOT_FOUND, refused_as
+        from airflow_provider_optimove.clients.sessionm.protocol import times_that_differ
         from airflow_provider_optimove.exceptions import SessionMError
 
         try:
-            return _facts_of(self.hook.campaign_info(permalink=campaign["external_id"]), campaign)
+            found = self.hook.campaign_info(permalink=campaign["external_id"])
         except SessionMError as error:
             if refused_as(error, *CAMPAIGN_NOT_FOUND):
+                self._was_not_found = True
                 return None
             raise
+        if self._names_an_id and (differ := times_that_differ(campaign, found)):
+            raise SessionMError(
+                f"another campaign has the external_id {campaign['external_id']!r}: its {' and '.join(differ)}"
+                f" {'is' if len(differ) == 1 else 'are'} not what this task sends. Nothing was created now",
+                function=CREATE,
+                permanent=True,
+            )
+        return _facts_of(found, campaign)
 
 
 class SessionMOptInOperator(SessionMWriteOperator):
@@ -221,6 +251,7 @@ class SessionMOptInOperator(SessionMWriteOperator):
                 max_rejected=self.max_rejected,
                 durable=self.durable,
                 earlier_tries=is_retry(context),
+                last_try=_is_last_try(context),
             ),
             log=self.log,
         )
@@ -280,13 +311,21 @@ def hook_of(conn_id: str) -> SessionMHook:
     return SessionMHook(conn_id)
 
 
+def _is_last_try(context: Context) -> bool:
+    """Whether Airflow tries the running task no more when it fails."""
+    task_instance: Any = context.get("ti")
+    return task_instance is None or task_instance.try_number > task_instance.max_tries
+
+
 def _facts_of(created: Mapping[str, Any], sent: Mapping[str, Any]) -> dict[str, Any]:
     """What the task returns of a campaign.
 
     :param created: what SessionM answered; when it is asked for a campaign, it names neither ``name`` nor ``status``.
     :param sent: what was sent.
     """
+    from airflow_provider_optimove.clients.sessionm.protocol import id_of_campaign
+
     return {
-        "id": created.get("id", created.get("campaign_id")),
+        "id": id_of_campaign(created),
         **{name: created.get(name, sent[name]) for name in ("external_id", "name", "status")},
     }

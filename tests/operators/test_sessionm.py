@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import json
 import logging
-import sqlite3
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,7 @@ from airflow_provider_optimove.exceptions import OptimoveInputError, SessionMErr
 from airflow_provider_optimove.operators.sessionm import SessionMCreateCampaignOperator, SessionMOptInOperator
 from airflow_provider_optimove.sandbox import SessionMSandbox
 from tests.operators.test_writes import Killed, TaskState
+from tests.written import forms_of, rows_about, said_in
 
 # Masked by nothing but the provider's own care: too odd for any pattern.
 KEY, SECRET = "fake/api+key=71c3", "fake secret & tests-93c2"
@@ -51,6 +52,8 @@ class Task:
         self.arguments = arguments
         self.state: TaskState | None = TaskState()
         self.tries = 0
+        self.retries = 1
+        self.first_try = 1
         self.names = {"dag_id": "d", "task_id": "t", "run_id": "r", "map_index": -1}
         self.outlet_events: dict[Any, Any] = {}
 
@@ -58,12 +61,21 @@ class Task:
         self.tries += 1
         self.arguments |= changed
         context: dict[str, Any] = {
-            "ti": SimpleNamespace(try_number=self.tries, **self.names),
+            "ti": SimpleNamespace(
+                try_number=self.tries,
+                max_tries=self.first_try - 1 + self.retries,
+                task=SimpleNamespace(retries=self.retries),
+                **self.names,
+            ),
             "task_state_store": self.state,
             "outlet_events": self.outlet_events,
         }
         result: dict[str, Any] = self.operator(task_id="t", **self.arguments).execute(context)
         return result
+
+    def clear(self) -> None:
+        """As the UI does."""
+        self.first_try = self.tries + 1
 
     def fails(self, words: str, **changed: Any) -> SessionMError:
         with pytest.raises(SessionMError, match=words) as caught:
@@ -80,9 +92,13 @@ def opted_in(sessionm: SessionMSandbox) -> Counter[str]:
     return Counter(by_id[opt_in.user_id] for opt_in in sessionm.opt_ins)
 
 
-def said_in(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> str:
-    # Airflow 3 writes the log of a task to its output until it is told otherwise.
-    return caplog.text + "".join(capfd.readouterr())
+def refused_unsent(sessionm: SessionMSandbox, said: str, run: Callable[[], Any]) -> OptimoveInputError:
+    """Runs a task whose arguments are not valid; returns its error."""
+    with pytest.raises(OptimoveInputError, match=said) as caught:
+        run()
+    assert isinstance(caught.value, AirflowFailException)
+    assert sessionm.calls == []
+    return caught.value
 
 
 # Opting in
@@ -124,8 +140,6 @@ def test_customers_are_opted_in(
     said = said_in(caplog, capfd)
     assert "opt_in: 20 customers; 2 rows name one of them again" in said
     assert "opt_in: 20 of 20 customers done, 2 refused" in said
-    assert task.state is not None
-    assert task.state.kept == {}
 
 
 @pytest.mark.parametrize("kind", ["user_id", "external_id"])
@@ -174,11 +188,7 @@ def test_what_is_wrong_is_told_before_anything_is_sent(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.csv").write_text("user_id\na\n")
     task = Task(SessionMOptInOperator, **{"campaign_id": 1, **arguments})
-    with pytest.raises(OptimoveInputError, match=said) as caught:
-        task.run()
-    assert isinstance(caught.value, AirflowFailException)
-    assert caught.value.function in ("opt_in", None)
-    assert sessionm.calls == []
+    assert refused_unsent(sessionm, said, task.run).function in ("opt_in", None)
     assert task.state is not None
     assert task.state.kept == {}
 
@@ -260,6 +270,44 @@ def test_what_fails_behind_the_last_call_opts_nobody_in_again(sessionm: SessionM
     assert set(opted_in(sessionm).values()) == {1}
 
 
+@pytest.mark.parametrize("memory", [True, False])
+def test_what_may_pass_is_tried_again_and_holds_up_nobody_for_ever(sessionm: SessionMSandbox, memory: bool) -> None:
+    ids = ids_of(sessionm, 9)
+    task = Task(SessionMOptInOperator, campaign_id=1, external_ids=ids, fail_on_rejected=False)
+    task.retries = 2
+    if not memory:
+        task.state = None
+    sessionm.refuse("opt_in", "Opt_In_Error", customer=ids[4])
+    for _ in range(2):
+        error = task.fails("Opt_In_Error.*on the customer of row 5")
+        assert not isinstance(error, AirflowFailException)
+        assert opted_in(sessionm) == Counter(ids[:4])
+    result = task.run()
+    assert (result["opted_in"], result["codes"]) == (8, {"Opt_In_Error": 1})
+    assert opted_in(sessionm) == Counter({*ids} - {ids[4]})
+
+
+def test_what_passed_is_no_refusal(sessionm: SessionMSandbox) -> None:
+    ids = ids_of(sessionm, 9)
+    task = Task(SessionMOptInOperator, campaign_id=1, external_ids=ids)
+    sessionm.refuse("opt_in", "opt_in_error", customer=ids[4], times=1)
+    task.fails("opt_in_error")
+    result = task.run()
+    assert (result["opted_in"], result["refused"], result["resumed"]) == (9, 0, 4)
+    assert opted_in(sessionm) == Counter(ids)
+
+
+def test_who_was_done_is_not_opted_in_again_where_airflow_fails_behind_the_task(sessionm: SessionMSandbox) -> None:
+    task = Task(SessionMOptInOperator, campaign_id=1, external_ids=ids_of(sessionm, 5))
+    assert task.run()["calls"] == 5
+    again = task.run()
+    assert (again["opted_in"], again["resumed"], again["calls"]) == (5, 5, 0)
+    # Cleared, it asks about everybody.
+    task.clear()
+    assert (again["opted_in"], task.run()["calls"]) == (5, 5)
+    assert set(opted_in(sessionm).values()) == {1}
+
+
 # Creating
 
 
@@ -272,8 +320,6 @@ def test_a_campaign_is_created(sessionm: SessionMSandbox) -> None:
     assert result == {"id": 46, "external_id": created["external_id"], "name": "Winter", "status": "live"}
     assert {name: created[name] for name in CAMPAIGN} == CAMPAIGN
     assert task.outlet_events[asset].extra == result
-    assert task.state is not None
-    assert task.state.kept == {}
 
 
 def test_its_external_id_is_the_same_at_each_try_and_no_others(sessionm: SessionMSandbox) -> None:
@@ -323,6 +369,59 @@ def test_other_attributes_after_a_doubt(sessionm: SessionMSandbox) -> None:
     assert [campaign["name"] for campaign in sessionm.created] == ["Winter", "Spring"]
 
 
+def test_somebody_elses_campaign_is_not_the_one_in_doubt(sessionm: SessionMSandbox) -> None:
+    theirs = sessionm.campaigns[1].permalink
+    task = Task(SessionMCreateCampaignOperator, campaign={**CAMPAIGN, "external_id": theirs})
+    sessionm.fail("create_campaign", drop="before")
+    task.fails("the next try asks SessionM first")
+    error = task.fails(f"another campaign has the external_id '{theirs}': its starts_at and ends_at are not what this")
+    assert isinstance(error, AirflowFailException)
+    assert sessionm.created == []
+
+
+def test_an_own_id_in_doubt_is_found_again(sessionm: SessionMSandbox) -> None:
+    starts_at = "2026-11-20T05:30:00+05:30"
+    task = Task(SessionMCreateCampaignOperator, campaign={**CAMPAIGN, "external_id": "mine", "starts_at": starts_at})
+    sessionm.fail("create_campaign", drop="after")
+    task.fails("the next try asks SessionM first")
+    assert task.run()["external_id"] == "mine"
+    assert len(sessionm.created) == 1
+
+
+def test_nobody_else_has_an_id_that_the_task_made(sessionm: SessionMSandbox) -> None:
+    task = Task(SessionMCreateCampaignOperator, campaign=CAMPAIGN)
+    sessionm.fail("create_campaign", drop="after")
+    task.fails("the next try asks SessionM first")
+    # In whatever form SessionM answers times.
+    sessionm.campaigns[46].starts_at += datetime.timedelta(hours=5)
+    assert task.run()["id"] == 46
+
+
+def test_a_campaign_that_the_question_does_not_find(sessionm: SessionMSandbox) -> None:
+    task = Task(SessionMCreateCampaignOperator, campaign={**CAMPAIGN, "status": "draft"})
+    sessionm.fail("create_campaign", drop="after")
+    task.fails("the next try asks SessionM first")
+    sessionm.refuse("campaign_info", "No_active_campaign_found")
+    error = task.fails("validation.*an earlier try may have created it all the same")
+    assert isinstance(error, AirflowFailException)
+    # Without a question, nothing of an earlier try.
+    other = Task(SessionMCreateCampaignOperator, campaign=CAMPAIGN)
+    assert "an earlier try" not in str(other.fails("validation"))
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_task_that_is_cleared_after_its_success(sessionm: SessionMSandbox, memory: bool) -> None:
+    task = Task(SessionMCreateCampaignOperator, campaign=CAMPAIGN, durable=memory)
+    created = task.run()
+    assert task.run() == created
+    task.clear()
+    if memory:
+        task.fails("validation: Validation error: name")
+    else:
+        assert task.run() == created
+    assert len(sessionm.created) == 1
+
+
 def test_a_campaign_that_is_refused(sessionm: SessionMSandbox) -> None:
     task = Task(SessionMCreateCampaignOperator, campaign={**CAMPAIGN, "name": "Campaign 1"})
     error = task.fails("validation")
@@ -332,13 +431,17 @@ def test_a_campaign_that_is_refused(sessionm: SessionMSandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("campaign", "said"), [("{{ no }}", "campaign: expected a mapping, got str"), ({"name": "A"}, "ends_at: missing")]
+    ("campaign", "said"),
+    [
+        ("{'name': 'A'}", "campaign: expected an object .*, got text. Pass .* set render_template_as_native_obj=True"),
+        (["name"], "campaign: expected a mapping, got list"),
+        ({"name": "A"}, "ends_at: missing"),
+        ({**CAMPAIGN, "external_id": ".."}, "external_id: .. cannot stand in an address"),
+        ({**CAMPAIGN, "optin_required": "None"}, "optin_required: expected true or false, got 'None'"),
+    ],
 )
 def test_a_campaign_that_is_not_valid(sessionm: SessionMSandbox, campaign: Any, said: str) -> None:
-    with pytest.raises(OptimoveInputError, match=said) as caught:
-        Task(SessionMCreateCampaignOperator, campaign=campaign).run()
-    assert isinstance(caught.value, AirflowFailException)
-    assert sessionm.calls == []
+    refused_unsent(sessionm, said, Task(SessionMCreateCampaignOperator, campaign=campaign).run)
 
 
 # In Airflow
@@ -438,13 +541,7 @@ def test_no_secret_and_no_customer_in_what_a_run_writes(
     assert run.states == {"opt_in": "failed"}
     said = said_in(caplog, capfd)
     assert "cannot serve ***" in said
-    forms = {form for word in (KEY, SECRET, basic) for form in (word, quote(word), quote(word, safe=""))}
+    forms = forms_of(KEY, SECRET, basic)
     assert [form for form in forms if form in said] == []
-    with sqlite3.connect(airflow_db) as database:
-        written = "".join(
-            str(row)
-            for table in ("xcom", "rendered_task_instance_fields", "task_instance", "log")
-            for row in database.execute(f"SELECT * FROM {table} WHERE dag_id = 'retried_opt_in'")
-        )
-    assert "retried_opt_in" in written
+    written = rows_about(airflow_db, "retried_opt_in")
     assert [form for form in (*forms, "C0000017") if form in written] == []

@@ -103,6 +103,8 @@ class OptInPolicy:
     :param max_rejected: refused customers at which to stop.
     :param durable: whether to go on where an earlier try ended.
     :param earlier_tries: whether this task has been tried before.
+    :param last_try: whether no other try comes by itself: a customer whom SessionM cannot opt in for reasons that may
+        pass is then refused, and does not hold up the others any longer.
     """
 
     on_uncertain: Literal["check", "fail", "resend"] = "check"
@@ -110,6 +112,7 @@ class OptInPolicy:
     max_rejected: int = 100
     durable: bool = True
     earlier_tries: bool = False
+    last_try: bool = False
 
 
 @dataclass(frozen=True)
@@ -310,7 +313,8 @@ class OptIns:
             if error.may_have_happened:
                 raise self._lost(customer, error) from error
             code = (error.code or "")[:LONGEST_CODE]
-            if not error.refused or not code or refused_as(error, *OF_ALL_CUSTOMERS):
+            passing = not (error.permanent or self._policy.last_try)
+            if not error.refused or not code or passing or refused_as(error, *OF_ALL_CUSTOMERS):
                 error.add(f"on the customer of row {customer.row:,}")
                 raise
             self._refusals_told += 1
