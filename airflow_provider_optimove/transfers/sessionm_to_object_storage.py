@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from airflow_provider_optimove.exceptions import MOST_PROBLEMS_SHOWN
-from airflow_provider_optimove.hooks.task_arguments import check_choices
+from airflow_provider_optimove.hooks.task_arguments import check_choices, got_text
 from airflow_provider_optimove.operators.rows_argument import RowsField, check_paths
 from airflow_provider_optimove.operators.sessionm import customers_of, hook_of
 from airflow_provider_optimove.transfers.to_object_storage import Pieces, ToObjectStorageOperator, pieces_of
@@ -76,7 +76,8 @@ class SessionMCampaignsToObjectStorageOperator(ToObjectStorageOperator):
         the file holds all active campaigns.
     :param division_ids: only campaigns of these divisions.
     :param on_missing: whether a customer whom SessionM does not know is left out and counted (``skip``), or the task
-        fails, without a file (``fail``).
+        fails, without a file (``fail``). When it knows none of them, the task fails in any case: then the ids are of
+        another kind, or of another account.
     :param sessionm_conn_id: the connection.
     :returns: (XCom) ``{"path", "rows", "bytes"}``; of customers also ``customers``, how many were asked for,
         ``missing``, how many of them SessionM does not know, and ``without_campaigns``.
@@ -126,6 +127,8 @@ class SessionMCampaignsToObjectStorageOperator(ToObjectStorageOperator):
         """Read and write; returns what the task returns."""
         paths = {"user_ids": self.user_ids, "external_ids": self.external_ids, "path": self.path}
         check_paths(paths, function=self.function)
+        if isinstance(self.division_ids, str) and self.division_ids.lstrip()[:1] in ("[", "("):
+            raise self.not_valid(f"division_ids: expected a list, {got_text('list')}")
         return super().transfer()
 
     def fields(self) -> Mapping[str, Kind]:
@@ -147,9 +150,22 @@ class SessionMCampaignsToObjectStorageOperator(ToObjectStorageOperator):
         kind, customers = self._customers
         counts = {"customers": len(customers), "missing": 0, "without_campaigns": 0}
         yield from pieces_of(self._rows(kind, customers, counts))
+        if counts["missing"] and counts["missing"] == len(customers):
+            raise self._none_known(kind, len(customers))
         if counts["missing"]:
             self.log.warning("%s: SessionM does not know %s customers", self.function, f"{counts['missing']:,}")
         return counts
+
+    def _none_known(self, kind: CustomerKind, count: int) -> Exception:
+        from airflow_provider_optimove.exceptions import SessionMError
+
+        other = "external_ids" if kind == "user_id" else "user_ids"
+        return SessionMError(
+            f"SessionM knows none of the {count:,} customers, so no file was written. Are their ids {kind}s, and not"
+            f" {other}? Are they of this account?",
+            function=self.function,
+            permanent=True,
+        )
 
     def _rows(
         self, kind: CustomerKind, customers: Sequence[Customer], counts: dict[str, int]

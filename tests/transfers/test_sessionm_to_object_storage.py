@@ -22,8 +22,8 @@ from airflow_provider_optimove.transfers.sessionm_to_object_storage import (
     CUSTOMER_FIELDS,
     SessionMCampaignsToObjectStorageOperator,
 )
-
-KEY, SECRET = "fake/api+key=71c3", "fake secret & tests-93c2"
+from tests.operators.test_sessionm import KEY, SECRET, refused_unsent
+from tests.written import said_in
 
 
 @pytest.fixture(autouse=True)
@@ -47,11 +47,6 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 def cells_of(path: Path) -> list[dict[str, str]]:
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
-
-
-def said_in(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> str:
-    # Airflow 3 writes the log of a task to its output until it is told otherwise.
-    return caplog.text + "".join(capfd.readouterr())
 
 
 # All active campaigns
@@ -185,6 +180,23 @@ def test_customers_who_are_missing(
     assert file.read_text() == ""
 
 
+@pytest.mark.parametrize("on_missing", ["skip", "fail"])
+def test_ids_of_another_kind_replace_no_file(sessionm: SessionMSandbox, tmp_path: Path, on_missing: Any) -> None:
+    file = tmp_path / "campaigns.jsonl"
+    file.write_text("precious")
+    ids = [customer.user_id for customer in sessionm.customers[:3]]
+    said = {
+        "skip": "knows none of the 3 customers, so no file was written. Are their ids external_ids, and not user_ids",
+        "fail": "User_not_found.*on the customer of row 1",
+    }
+    with pytest.raises(SessionMError, match=said[on_missing]) as caught:
+        transfer(file, external_ids=ids, on_missing=on_missing)
+    assert isinstance(caught.value, AirflowFailException)
+    assert file.read_text() == "precious"
+    assert transfer(file, user_ids=ids)["customers"] == 3
+    assert transfer(file, user_ids=[])["missing"] == 0
+
+
 def test_customers_without_campaigns_at_all(sessionm: SessionMSandbox, tmp_path: Path) -> None:
     empty = '{"status": "ok", "campaigns": {"tiles": [], "promotions": []}}'
     sessionm.fail("campaigns_of_customer", body=empty)
@@ -235,6 +247,8 @@ def test_a_call_that_fails_leaves_what_was_there(
         ({"user_ids": ["a", ""]}, "user_ids: 1 of 2 rows is not valid"),
         ({"user_ids": ["a", ".."]}, "row 2: '..' cannot stand in an address"),
         ({"external_ids": "here.csv", "path": "here.csv"}, "external_ids, path: both are here.csv"),
+        ({"division_ids": "['division-north']"}, "division_ids: expected a list, got text. Pass .* render_template_as"),
+        ({"division_ids": "None"}, "division_ids: expected texts or whole numbers"),
         ({"path": "here.txt"}, "path: here.txt ends in none of"),
         ({"user_ids": ["a"], "columns": ["external_id"], "rename": {"name": "n"}}, "rename names name"),
     ],
@@ -248,10 +262,7 @@ def test_wrong_arguments_are_told_before_anything_is_read(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here.csv").write_text("external_id\na\n")
-    with pytest.raises(OptimoveInputError, match=said) as caught:
-        transfer(**{"path": "c.csv", **arguments})
-    assert isinstance(caught.value, AirflowFailException)
-    assert sessionm.calls == []
+    refused_unsent(sessionm, said, lambda: transfer(**{"path": "c.csv", **arguments}))
     assert [path.name for path in tmp_path.iterdir()] == ["here.csv"]
 
 
@@ -272,7 +283,7 @@ def test_an_asset_hears_of_it(sessionm: SessionMSandbox, tmp_path: Path) -> None
     asset = Asset("campaigns")
     event = SimpleNamespace(extra={})
     operator = SessionMCampaignsToObjectStorageOperator(
-        task_id="t", path=str(tmp_path / "c.csv"), external_ids=["X1"], outlets=[asset]
+        task_id="t", path=str(tmp_path / "c.csv"), external_ids=["C0000001", "X1"], outlets=[asset]
     )
     context: Any = {"outlet_events": {asset: event}}
     result = operator.execute(context)
