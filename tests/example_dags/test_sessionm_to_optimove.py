@@ -214,17 +214,14 @@ def test_a_retry_finds_what_the_try_before_found(
     assert campaign.arrived() == campaign.interactions(opened=campaign.customers[:9])
 
 
-def test_what_half_a_run_found_is_found_by_the_next(
-    campaign: Campaign, run_example: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("airflow_provider_optimove.clients.http.time.sleep", lambda seconds: None)
+def test_what_half_a_run_found_is_found_by_the_next(campaign: Campaign, run_example: Run, tmp_path: Path) -> None:
     campaign.let(campaign.customers[:9], "opted_in")
-    # Of all tries of the task.
-    campaign.sessionm.fail("progress", status=503, after=9, times=None)
+    campaign.sessionm.refuse("progress", "no_campaign_found", customer=campaign.customers[9])
     run = run_example(FILE, "sessionm_interactions", conf=campaign.conf(tmp_path))
     assert run.states["new_interactions"] == "failed"
+    assert len(campaign.sessionm.calls) == 10
     assert campaign.arrived() == []
-    campaign.sessionm.faults.clear()
+    campaign.sessionm.forgive()
     run_example(FILE, "sessionm_interactions", conf=campaign.conf(tmp_path))
     assert campaign.arrived() == campaign.interactions(opened=campaign.customers[:9])
 
