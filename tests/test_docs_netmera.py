@@ -14,7 +14,7 @@ import pytest
 from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_optimove.assets.events import EVENT_FIELDS
-from airflow_provider_optimove.clients.netmera import CHANNELS, EVENT_TYPES, FIELDS
+from airflow_provider_optimove.clients.netmera import CHANNELS, EVENT_TYPES, FIELDS, SINGLE
 from airflow_provider_optimove.exceptions import NetmeraError
 from airflow_provider_optimove.hooks.connection_form import extra_fields, field_behaviour
 from airflow_provider_optimove.hooks.netmera import NetmeraHook
@@ -29,6 +29,7 @@ PAGE = (ROOT / "docs" / "netmera.md").read_text()
 WORDS = " ".join(PAGE.split())
 PUSHING, ON_EVENT, ARRIVED, IN_PYTHON = python_of("docs/netmera.md")
 MOMENT = "2026-11-20 08:04:54"
+BEGIN, END = "<!-- what comes back: written by tests/test_docs_netmera.py -->\n", "<!-- end -->"
 SENT = {"eventTypeId": 13, "timeStamp": MOMENT, "campaignId": 6577, "channelId": 459}
 
 
@@ -135,7 +136,8 @@ def test_what_to_do_at_3_am(netmera_sandbox: NetmeraSandbox, there: bool) -> Non
         ("any 2xx", {"status": 202, "takes_effect": True}, 1, None),
         ("429,", {"status": 429}, 2, None),
         ("400, 401, 403, 404, another 4xx", {"status": 404}, 1, 1),
-        ("a redirect", {"status": 307}, 1, 1),
+        ("a redirect but 303", {"status": 307}, 1, 1),
+        *(("the connection breaks", {"status": status}, 1, 0) for status in (303, 408, 425)),
         ("the connection breaks", {"drop": "before"}, 1, 0),
         ("the connection breaks", {"status": 503}, 1, 0),
     ],
@@ -172,6 +174,74 @@ def test_the_table_of_what_happens(
     if second:
         push()
         assert len(netmera_sandbox.pushes) == second
+
+
+def no_channels(netmera: NetmeraSandbox) -> None:
+    netmera.channels = ()
+
+
+def another_app(netmera: NetmeraSandbox) -> None:
+    netmera.app_key = "another"
+
+
+def another_key(netmera: NetmeraSandbox) -> None:
+    netmera.api_key = "another"
+
+
+def fault(**what: Any) -> Callable[[NetmeraSandbox], Any]:
+    return lambda netmera: netmera.fail("push_event", **what)
+
+
+ANSWERS: dict[str, Callable[[NetmeraSandbox], Any]] = {
+    "it is taken": lambda netmera: None,
+    "it is accepted without a body": fault(status=202, body=b"", takes_effect=True),
+    "it is taken, and the answer breaks off": fault(body="taken", truncate=True, takes_effect=True),
+    "too many calls, once": fault(status=429),
+    "too many calls, always": fault(status=429, times=None),
+    "a channel that it does not know": no_channels,
+    "a wrong app key": another_app,
+    "a wrong REST API key": another_key,
+    "not permitted": fault(status=403),
+    "not found": fault(status=404),
+    "a redirect": fault(status=307),
+    "a redirect after a POST": fault(status=303, takes_effect=True),
+    "the request did not come in time": fault(status=408),
+    "it fails, and took it": fault(status=500, takes_effect=True),
+    "it cannot be reached behind its proxy": fault(status=503),
+    "the connection breaks before it is taken": fault(drop="before"),
+    "the connection breaks after it was taken": fault(drop="after"),
+}
+
+
+def what_comes_of(event_type: int, answer: Callable[[NetmeraSandbox], Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the stand-in answered, and what the hook makes of it."""
+    fields = {"customerID": "C0000017"} if event_type == SINGLE else None
+    with NetmeraSandbox() as netmera:
+        monkeypatch.setenv("AIRFLOW_CONN_NETMERA_DEFAULT", netmera.connection)
+        answer(netmera)
+        try:
+            NetmeraHook().push_event(event_type, 6577, 459, MOMENT, fields)
+            became = "pushed"
+        except NetmeraError as error:
+            became = "**in doubt**" if error.may_have_happened else "not pushed"
+            became += ", ends the task" if error.permanent else ""
+        statuses = ["no answer" if call.status is None else f"HTTP {call.status}" for call in netmera.calls]
+        if became != "**in doubt**, ends the task":
+            assert netmera.pushes == [{**SENT, "eventTypeId": event_type, **(fields or {})}] * (became == "pushed")
+    told = f"{len(statuses)} times {statuses[0]}" if len(statuses) > 2 else ", then ".join(statuses)
+    return f"{told}: {became}"
+
+
+def test_what_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_optimove.clients.http.time.sleep", lambda seconds: None)
+    heading = " | ".join(f"{number} ({word})" for word, number in EVENT_TYPES.items())
+    lines = [f"| What Netmera answers | {heading} |", "|---|---|---|---|"]
+    for said, answer in ANSWERS.items():
+        cells = [what_comes_of(number, answer, monkeypatch) for number in EVENT_TYPES.values()]
+        lines.append(f"| {said} | {' | '.join(cells)} |")
+    made = "".join(f"{line}\n" for line in lines)
+    found = PAGE.partition(BEGIN)[2].partition(END)[0]
+    assert found == made, f"what comes back is now:\n{made}"
 
 
 def test_the_file_of_counts_is_the_examples(
