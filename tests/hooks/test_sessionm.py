@@ -65,7 +65,7 @@ def test_fields_of_the_connection() -> None:
     ("fields", "problems"),
     [
         ({"host": ""}, ["host: missing; it is the account's API server, e.g. https://api-example.ent-sessionm.com"]),
-        ({"login": None, "password": " "}, ["login: the API key is missing", "password: the API secret is missing"]),
+        ({"login": None, "password": ""}, ["login: the API key is missing", "password: the API secret is missing"]),
         ({"login": f"{KEY}:{SECRET}"}, ["login: the API key holds a colon; does the secret stand there too?"]),
         ({"login": ".."}, ["login: this cannot be an API key"]),
         ({"host": "http://api.example.com"}, ["host: plain http would send the credentials unencrypted"]),
