@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import datetime
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
@@ -13,16 +13,14 @@ from airflow_provider_optimove.hooks.task_arguments import check_choices
 from airflow_provider_optimove.transfers.to_object_storage import Piece, Pieces, ToObjectStorageOperator, named
 
 if TYPE_CHECKING:
-    import datetime
-
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_optimove.clients.sticky_street.client import ReportArguments
+    from airflow_provider_optimove.clients.sticky_street.cursor import Cursor, Run
     from airflow_provider_optimove.clients.sticky_street.report import Report
     from airflow_provider_optimove.hooks.sticky_street import StickyStreetHook
     from airflow_provider_optimove.storage.shaping import Kind
 
-FROM_THE_BEGINNING = "0"
 # More fits into no name of an Airflow Variable.
 LONGEST_VARIABLE = 250
 
@@ -32,9 +30,10 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
 
     With ``cursor_field`` each run reads the customers that are new or changed since the run before. The id to go on
     from is kept in an Airflow Variable: read when the task starts (``0``, which means all, where there is none), and
-    written when the file is complete under its name. A report without customers leaves it as it is, and so does one
-    whose id is a smaller number. The Variable is an object with ``last``, and with ``before`` and ``run_id`` of the run
-    that wrote it, which starts there again when it is repeated; set by hand, it may be the id alone.
+    written when the file is complete under its name. A report without customers leaves it as it is; one that ends at a
+    smaller number does not move the id. The Variable is an object with the id as ``last``, the ``account`` that it is
+    of, and where the last 30 ``runs`` began: one of them that is repeated begins there again. Set by hand, it may be
+    the id alone.
 
     The base class has the arguments of the file.
 
@@ -47,12 +46,12 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
     :param output: the format that Sticky Street is asked for, ``JSON`` or ``XML``; the file is the same.
     :param cursor_field: the name of the field that has the id to go on from: beside the customers, or of the last
         customer. None: no id is kept. It excludes ``selected_campaigns``.
-    :param cursor_variable: the Variable that keeps the id; None: ``sticky_street_last.<dag id>.<task id>``, and
-        ``.<map index>`` where the task is mapped.
+    :param cursor_variable: the Variable that keeps the id; None: ``sticky_street_last.<dag id>.<task id>``. Where the
+        task is mapped, ``.<map index>`` follows either name.
     :param sticky_street_conn_id: the connection.
     :returns: (XCom) ``{"path", "rows", "bytes"}``, and with ``cursor_field`` ``last``, the id that is kept now.
-    :raises OptimoveInputError: arguments that are not valid; nothing was called. Or the report has no
-        ``cursor_field``; no file is written then.
+    :raises OptimoveInputError: arguments that are not valid, or a Variable that keeps no id of this account; nothing
+        was called. Or the report has no id in ``cursor_field``; no file is written then.
     :raises StickyStreetError: the call failed.
     """
 
@@ -90,8 +89,8 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
         self.cursor_variable = cursor_variable
         self.sticky_street_conn_id = sticky_street_conn_id
         self._map_index = -1
-        self._run_id: str | None = None
-        self._kept = FROM_THE_BEGINNING
+        self._run: Run | None = None
+        self._kept: Cursor | None = None
         self._asked: ReportArguments = {}
 
     @cached_property
@@ -109,76 +108,106 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
 
     def source(self) -> str:
         """The report of the account."""
-        settings = self.hook.client.settings
-        return f"stickystreet://{urlsplit(settings.http.base_url).netloc}/{settings.account_id}/{self.function}"
+        return f"stickystreet://{self._account()}/{self.function}"
 
     def execute(self, context: Context) -> Any:
         """Read the customers, write the file, and keep the id to go on from."""
         self._map_index = getattr(context.get("ti"), "map_index", -1)
-        self._run_id = context.get("run_id")
+        self._run = _run_of(context)
         return super().execute(context)
 
     def transfer(self) -> Any:
         """Read and write; returns what the task returns."""
         with named(self.function):
             variable = self._variable()
-            start = self._start(variable) if variable else None
-            self._asked = self._arguments(start if self.last is None else self.last)
+            start = self._start(variable) if variable else self.last
+            self._asked = self._arguments(start)
             result = super().transfer()
-        if variable and result["last"] != self._kept:
-            self._keep(variable, {"last": result["last"], "before": start, "run_id": self._run_id})
+        if variable and result["rows"]:
+            self._keep(variable, result["last"], str(start))
         return result
 
     def pieces(self) -> Pieces:
         """Read the customers; none is given before all have arrived."""
         with closing(self.hook.client.report(**self._asked)) as report:
-            facts = {"last": self._moved(report)} if self.cursor_field else {}
+            facts = {"last": self._moved(report, self._kept.last)} if self._kept else {}
             for lines in report.lines():
                 yield Piece((lines.content,), lines.rows)
         return facts
 
     def _variable(self) -> str | None:
-        if not self.cursor_field:
+        """The name of the Variable; None: no id is kept."""
+        if self.cursor_field is None:
             if self.cursor_variable:
                 raise self.not_valid("cursor_variable: needs cursor_field, which names the id that is kept")
             return None
+        if not isinstance(self.cursor_field, str) or not self.cursor_field.strip():
+            raise self.not_valid(f"cursor_field: expected the name of a field, got {self.cursor_field!r}")
         if self.selected_campaigns:
             raise self.not_valid("cursor_field, selected_campaigns: the one excludes the other")
         mapped = f".{self._map_index}" if self._map_index >= 0 else ""
-        variable = self.cursor_variable or f"sticky_street_last.{self.dag_id}.{self.task_id}{mapped}"
+        variable = (self.cursor_variable or f"sticky_street_last.{self.dag_id}.{self.task_id}") + mapped
         if len(variable) > LONGEST_VARIABLE:
             raise self.not_valid(f"cursor_variable: a shorter name than {variable} is needed")
         return variable
 
-    def _start(self, variable: str) -> str:
-        """The id that this run goes on from; what the variable keeps is remembered."""
+    def _start(self, variable: str) -> str | int:
+        """The id that this run goes on from; what the Variable keeps is remembered."""
         from airflow.providers.common.compat.sdk import Variable
 
-        kept = str(Variable.get(variable, FROM_THE_BEGINNING)).strip()
+        from airflow_provider_optimove.clients.sticky_street.cursor import BEGINNING, Cursor, Forgotten
+
+        text = Variable.get(variable, None)
         try:
-            written = json.loads(kept)
-        except ValueError:
-            written = None
-        if not isinstance(written, dict):
-            self._kept = kept or FROM_THE_BEGINNING
-            return self._kept
-        self._kept = str(written.get("last", FROM_THE_BEGINNING))
-        if self._run_id is None or written.get("run_id") != self._run_id:
-            return self._kept
-        start = str(written.get("before", FROM_THE_BEGINNING))
-        self.log.info("This run has moved the id before, and starts from %s again, as it did then", start)
+            self._kept = Cursor() if text is None else Cursor.of(str(text))
+        except ValueError as error:
+            raise self.not_valid(f"cursor_variable: what {variable} keeps cannot be read: {error}") from None
+        if self._kept.account not in (None, self._account()):
+            raise self.not_valid(
+                f"cursor_variable: {variable} keeps an id of {self._kept.account}, and the connection leads to "
+                f"{self._account()}; name another Variable, or write the id alone into this one"
+            )
+        if self.last is not None:
+            self.log.info("Reading what has changed since %s, as last says; %s keeps the id", self.last, variable)
+            return self.last
+        try:
+            start = self._kept.start_of(self._run)
+        except Forgotten:
+            raise self.not_valid(
+                f"cursor_variable: {variable} does not tell any more where this run began; give it last=…, the id "
+                "to begin at, which the run before it returned as last"
+            ) from None
+        if start == BEGINNING:
+            self.log.warning(
+                "Reading all customers: the Variable %s %s", variable, "is not there" if text is None else "says 0"
+            )
+        elif start == self._kept.last:
+            self.log.info("Reading what has changed since %s, which the Variable %s keeps", start, variable)
+        else:
+            self.log.info("Reading what has changed since %s, where this run began before (%s)", start, variable)
         return start
 
-    def _keep(self, variable: str, what: Mapping[str, Any]) -> None:
+    def _keep(self, variable: str, last: str, start: str) -> None:
         from airflow.providers.common.compat.sdk import Variable
 
-        Variable.set(variable, json.dumps(what))
-        self.log.info("The next run goes on from %s, which the variable %s keeps", what["last"], variable)
+        assert self._kept
+        moved = self._kept.moved(last, self._account(), self._run, start)
+        if moved != self._kept:
+            Variable.set(variable, moved.text())
+            self.log.info("The next run goes on from %s, which the Variable %s keeps", last, variable)
+
+    def _account(self) -> str:
+        """Whose ids these are."""
+        settings = self.hook.client.settings
+        return f"{urlsplit(settings.http.base_url).netloc}/{settings.account_id}"
 
     def _arguments(self, last: str | int | None) -> ReportArguments:
         """The arguments of the call, checked."""
         from airflow_provider_optimove.clients.sticky_street.client import form_fields
 
+        if not self.selected_campaigns and self.selected_campaigns != ():
+            # As a template makes it of what is not there. It would ask for everybody.
+            raise self.not_valid(f"selected_campaigns: {self.selected_campaigns!r} names none; leave it out for all")
         arguments: ReportArguments = {
             "date_start": self.date_start,
             "date_end": self.date_end,
@@ -189,18 +218,38 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
         form_fields(**arguments)
         return arguments
 
-    def _moved(self, report: Report) -> str:
+    def _moved(self, report: Report, kept: str) -> str:
         """The id to go on from after a report."""
+        from airflow_provider_optimove.clients.sticky_street.cursor import LONGEST_ID, id_of
+
         if not report.rows:
-            return self._kept
+            return kept
         assert self.cursor_field
-        found = report.beside.get(self.cursor_field, report.last_customer.get(self.cursor_field))
-        if not isinstance(found, str | int) or not str(found).strip():
+        told = [fields.get(self.cursor_field, "") for fields in (report.beside, report.last_customer)]
+        # Of the customer where there is nothing beside them.
+        found = next(filter(None, told), "")
+        last = id_of(found.strip()) if isinstance(found, str) else None
+        if last is None and found:
+            what = f"text of {len(found)} characters" if isinstance(found, str) else "no text"
+            raise self.not_valid(
+                f"cursor_field: {self.cursor_field!r} is {what}; an id is one of 1 to {LONGEST_ID} digits"
+            )
+        if last is None:
             there = [f"beside the customers {', '.join(report.beside) or 'nothing'}"]
             there.append(f"in the last customer {', '.join(report.last_customer)}")
             raise self.not_valid(f"cursor_field: no id in {self.cursor_field!r}; there is {'; '.join(there)}")
-        last = str(found).strip()
-        if last.isdecimal() and self._kept.isdecimal() and int(last) < int(self._kept):
-            self.log.warning("The report ends at id %s, before the one that is kept, which stays %s", last, self._kept)
-            return self._kept
+        if int(last) < int(kept):
+            self.log.warning("The report ends at id %s, before the one that is kept, which stays %s", last, kept)
+            return kept
         return last
+
+
+def _run_of(context: Context) -> Run | None:
+    from airflow_provider_optimove.clients.sticky_street.cursor import Run
+
+    dag_run: Any = context.get("dag_run")
+    if dag_run is None:
+        return None
+    # Clearing a run changes neither. Airflow 2 knows the second one only.
+    due = getattr(dag_run, "run_after", None) or dag_run.logical_date
+    return Run(dag_run.run_id, due.astimezone(datetime.UTC).isoformat(timespec="microseconds"))

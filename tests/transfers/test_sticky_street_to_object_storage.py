@@ -25,6 +25,7 @@ from airflow_provider_optimove.transfers.sticky_street_to_object_storage import 
     StickyStreetCustomersToObjectStorageOperator,
 )
 from tests.conftest import DagRunResult
+from tests.transfers.test_sticky_street_cursor import keep_in
 
 pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
 
@@ -117,6 +118,14 @@ def test_which_customers(sandbox: StickyStreetSandbox, tmp_path: Path) -> None:
         ({"cursor_variable": "mine"}, "cursor_variable: needs cursor_field"),
         ({"cursor_field": "id", "cursor_variable": "x" * 251}, "cursor_variable: a shorter name"),
         ({"columns": "email"}, "columns: expected a list of names"),
+        # What a template made of something that is not there.
+        ({"cursor_field": ""}, "cursor_field: expected the name of a field, got ''"),
+        ({"cursor_field": " "}, "cursor_field: expected the name of a field"),
+        ({"selected_campaigns": ""}, "selected_campaigns: '' names none; leave it out for all"),
+        ({"selected_campaigns": []}, "selected_campaigns: [] names none"),
+        ({"selected_campaigns": None}, "selected_campaigns: None names none"),
+        ({"last": "None"}, "last: expected the id of a transaction"),
+        ({"date_start": "", "selected_campaigns": ["5"]}, "date_start: expected a date"),
     ],
 )
 def test_arguments_are_checked_before_the_call(
@@ -181,9 +190,9 @@ class Loyalty:
         assert run.states == {"customers": "success"}
         return run.xcom("customers")
 
-    def mapped(self, paths: list[str]) -> DagRunResult:
+    def mapped(self, paths: list[str], **arguments: Any) -> DagRunResult:
         """A run of a task that is mapped."""
-        common = {"task_id": "customers", "cursor_field": "id"}
+        common = {"task_id": "customers", "cursor_field": "id", **arguments}
         return self._run_dag(DAG.format(call=f".partial(**{common!r}).expand(path={paths!r})"))
 
     @property
@@ -229,7 +238,9 @@ def test_the_id_moves_from_run_to_run(sandbox: StickyStreetSandbox, loyalty: Loy
     first = loyalty.result(cursor_field=field)
     assert (first["rows"], first["last"]) == (30, "30")
     moved = loyalty.kept[VARIABLE]
-    assert (moved["last"], moved["before"]) == ("30", "0")
+    assert moved["last"] == "30"
+    assert [began["start"] for began in moved["runs"].values()] == ["0"]
+    assert moved["account"] == f"127.0.0.1:{sandbox.port}/sandbox-account"
     # Without customers the id stays.
     second = loyalty.result(cursor_field=field)
     assert (second["rows"], second["last"]) == (0, "30")
@@ -238,7 +249,8 @@ def test_the_id_moves_from_run_to_run(sandbox: StickyStreetSandbox, loyalty: Loy
     last = sandbox.change(5)
     third = loyalty.result(cursor_field=field)
     assert (third["rows"], third["last"]) == (2, str(last))
-    assert (loyalty.kept[VARIABLE]["last"], loyalty.kept[VARIABLE]["before"]) == (str(last), "30")
+    assert loyalty.kept[VARIABLE]["last"] == str(last)
+    assert [began["start"] for began in loyalty.kept[VARIABLE]["runs"].values()] == ["0", "30"]
     assert asked_from(sandbox) == ["0", "30", "30"]
 
 
@@ -262,6 +274,7 @@ def test_an_id_that_is_given_counts_instead(sandbox: StickyStreetSandbox, loyalt
     assert (result["rows"], result["last"]) == (23, "30")
     assert asked_from(sandbox) == ["7"]
     assert loyalty.kept[VARIABLE]["last"] == "30"
+    assert [began["start"] for began in loyalty.kept[VARIABLE]["runs"].values()] == ["7"]
 
 
 def test_a_name_of_ones_own(sandbox: StickyStreetSandbox, loyalty: Loyalty) -> None:
@@ -275,14 +288,28 @@ def test_a_mapped_task_keeps_an_id_for_each(sandbox: StickyStreetSandbox, loyalt
     assert set(loyalty.kept) == {f"{VARIABLE}.0", f"{VARIABLE}.1"}
 
 
+def test_a_mapped_task_with_a_name_of_ones_own(sandbox: StickyStreetSandbox, loyalty: Loyalty, tmp_path: Path) -> None:
+    # One id for both would leave the second one with what came after the first.
+    files = [tmp_path / f"{number}.jsonl" for number in range(2)]
+    run = loyalty.mapped([str(file) for file in files], cursor_variable="mine")
+    assert run.states == {"customers": "success"}
+    assert set(loyalty.kept) == {"mine.0", "mine.1"}
+    assert [len(file.read_text().splitlines()) for file in files] == [30, 30]
+
+
 def test_an_id_does_not_go_back(sandbox: StickyStreetSandbox, loyalty: Loyalty) -> None:
     loyalty.keep("35")
     result = loyalty.result(last="0")
     assert (result["rows"], result["last"]) == (30, "35")
-    assert loyalty.kept == {VARIABLE: "35"}
-    # What is no number cannot be compared.
-    loyalty.keep("start")
-    assert loyalty.result(last="0")["last"] == "30"
+    assert loyalty.kept[VARIABLE]["last"] == "35"
+
+
+def test_ids_are_numbers(sandbox: StickyStreetSandbox, loyalty: Loyalty) -> None:
+    # As texts, 10 would come before 9.
+    sandbox.customers = 10
+    loyalty.keep("9")
+    assert loyalty.result()["last"] == "10"
+    assert loyalty.kept[VARIABLE]["last"] == "10"
 
 
 def test_a_repeated_run_starts_where_it_did(
@@ -306,8 +333,6 @@ def test_a_repeated_run_starts_where_it_did(
     assert asked_from(sandbox) == ["20", "20"]
     assert run.xcom("customers")["rows"] == 10
     assert loyalty.kept[VARIABLE]["last"] == "30"
-    # The next run is another one.
-    monkeypatch.undo()
 
 
 @pytest.mark.parametrize(
@@ -323,16 +348,14 @@ def test_a_report_without_the_id_fails_for_good(
     sandbox: StickyStreetSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cursor: Any, field: str, words: str
 ) -> None:
     sandbox.cursor, sandbox.customers = cursor, 28  # The last one has no address2.
-    kept: list[Any] = []
-    monkeypatch.setattr(StickyStreetCustomersToObjectStorageOperator, "_start", lambda *_: "0")
-    monkeypatch.setattr(StickyStreetCustomersToObjectStorageOperator, "_keep", lambda *what: kept.append(what))
+    kept = keep_in(monkeypatch, {})
     with pytest.raises(OptimoveInputError, match="cursor_field: ") as caught:
         transfer(tmp_path / "customers.jsonl", cursor_field=field, output="XML")
     assert words in str(caught.value)
     assert isinstance(caught.value, AirflowFailException)
     # A file whose end nobody knows would be taken for done, and read again by the next run.
     assert list(tmp_path.iterdir()) == []
-    assert kept == []
+    assert kept == {}
 
 
 def test_the_id_is_kept_after_the_file(
@@ -340,7 +363,7 @@ def test_the_id_is_kept_after_the_file(
 ) -> None:
     file = tmp_path / "customers.jsonl"
     there: list[bool] = []
-    monkeypatch.setattr(StickyStreetCustomersToObjectStorageOperator, "_start", lambda *_: "0")
+    keep_in(monkeypatch, {})
     monkeypatch.setattr(StickyStreetCustomersToObjectStorageOperator, "_keep", lambda *_: there.append(file.exists()))
     transfer(file, cursor_field="id")
     assert there == [True]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import html
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import urlencode
 
-from airflow_provider_optimove.clients.answers import Operation, clipped, said_of, success_of
+from airflow_provider_optimove.clients.answers import Operation, clipped, explanation, said_of, success_of
 from airflow_provider_optimove.clients.calls import SystemClient, SystemSettings
 from airflow_provider_optimove.clients.http import (
     ConnectionFailure,
@@ -22,6 +23,7 @@ from airflow_provider_optimove.clients.http import (
 )
 from airflow_provider_optimove.clients.optimove.functions.types import CalendarDate
 from airflow_provider_optimove.clients.optimove.values import Unfit, shown, value_check
+from airflow_provider_optimove.clients.sticky_street.cursor import id_of
 from airflow_provider_optimove.clients.sticky_street.report import NoReport, Report, ReportReader
 from airflow_provider_optimove.exceptions import OptimoveInputError, StickyStreetError
 
@@ -43,6 +45,16 @@ ACCEPTED = {"JSON": "application/json, text/javascript", "XML": "application/xml
 NO_CAMPAIGN = "000000000000"
 NO_DAY = "1970-01-01"
 LAST_DAY = "9999-12-31"
+
+TAG = re.compile(r"<[^<>]*+>")
+PAGE = re.compile(
+    r"(?is)(?:\s|<!--(?:(?!-->).)*+-->|<\?(?:(?!\?>).)*+\?>)*+<(?:!doctype\s+html|html|head|body|title)\b"
+)
+DATA_AMID_TEXT = re.compile(r"[{<]")
+IT_REPEATS = "[an answer that repeats the password or the key]"
+
+NO_CAMPAIGNS: tuple[Any, ...] = (None, (), [])
+"""What selects no campaigns on purpose."""
 
 _date = value_check(CalendarDate())
 """The text of a date; raises Unfit."""
@@ -121,19 +133,19 @@ class StickyStreetClient(SystemClient[StickyStreetSettings]):
         with self._translated():
             return self._report(form_fields(**arguments))
 
-    def look(self) -> int:
+    def look(self) -> None:
         """Ask for the customers of a campaign and a day that nobody had a transaction in.
 
-        :returns: how many customers were seen all the same; not more than the first few are read.
+        Of a server that answers with customers all the same, not more than the first few are read.
+
         :raises StickyStreetError: the credentials are not accepted, or the call failed.
         """
         nobody = form_fields(date_start=NO_DAY, date_end=NO_DAY, selected_campaigns=(NO_CAMPAIGN,))
-        with self._translated(), closing(self._report(nobody, glance=True)) as report:
-            return report.rows
+        with self._translated():
+            self._report(nobody, glance=True).close()
 
     def _customers(self, fields: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        with closing(self._report(fields)) as report:
-            yield from report.customers()
+        yield from self._report(fields).customers()
 
     def _report(self, fields: Mapping[str, str], *, glance: bool = False) -> Report:
         with ExitStack() as of_attempt:
@@ -141,12 +153,21 @@ class StickyStreetClient(SystemClient[StickyStreetSettings]):
             def reader() -> ReportReader:
                 # What an attempt before this one has left.
                 of_attempt.close()
-                return of_attempt.enter_context(closing(ReportReader(self._without_any_secret, glance=glance)))
+                return of_attempt.enter_context(closing(ReportReader(self._hidden, glance=glance)))
 
             request = request_of(self.settings, fields)
-            report: Report = self._exchange(ALL_CUSTOMERS.name, request, _judge, body_reader=reader).answer
+            judge = partial(_judge, hide=self._hidden)
+            report: Report = self._exchange(ALL_CUSTOMERS.name, request, judge, body_reader=reader).answer
             of_attempt.pop_all()
             return report
+
+    def _hidden(self, text: str) -> str:
+        """A text without secrets; nothing of one that has a secret with tags or white space in between."""
+        redacted = self._without_any_secret(text)
+        bare = _bare(redacted)
+        # The second form: in UTF-8, where an answer says that it is in Latin-1.
+        secrets = [*self.settings.secrets, *(secret.encode().decode("latin-1") for secret in self.settings.secrets)]
+        return IT_REPEATS if any(secret in bare for secret in filter(None, map(_bare, secrets))) else redacted
 
 
 def form_fields(
@@ -175,18 +196,21 @@ def form_fields(
                 problems += unfit.under(name)
     if given.get("date_start", "") > given.get("date_end", LAST_DAY):
         problems.append(f"date_start, date_end: {given['date_start']} is after {given['date_end']}")
-    campaigns = _campaigns(selected_campaigns, problems)
+    given_none = selected_campaigns in NO_CAMPAIGNS
+    campaigns = [] if given_none else _campaigns(selected_campaigns, problems)
     if campaigns:
         given["selected_campaigns"] = ",".join(campaigns)
-    elif not selected_campaigns and dates != dict.fromkeys(dates):
+    elif given_none and dates != dict.fromkeys(dates):
         problems.append("date_start, date_end: need selected_campaigns; without campaigns the server ignores dates")
     if last is not None:
-        given["last"] = str(last)
+        id_to_go_on_from = id_of(last)
         if selected_campaigns:
             problems.append("last, selected_campaigns: the one excludes the other")
-        if not _is_id(last):
-            problems.append(f"last: expected the id of a transaction, or 0, got {shown(last)}")
-    if output not in ACCEPTED:
+        if id_to_go_on_from is None:
+            problems.append(f"last: expected the id of a transaction, which is digits, or 0, got {shown(last)}")
+        else:
+            given["last"] = id_to_go_on_from
+    if not isinstance(output, str) or output not in ACCEPTED:
         problems.append(f"output: expected JSON or XML, got {shown(output)}")
     given["output"] = output
     if callback is not None:
@@ -219,9 +243,10 @@ def request_of(settings: StickyStreetSettings, fields: Mapping[str, str]) -> Htt
     return HttpRequest("POST", "", body=urlencode({**who, **fields}).encode(), headers=headers)
 
 
-def _judge(outcome: HttpAnswer | ConnectionFailure) -> Report:
-    shown_outcome = _in_the_servers_words(outcome) if isinstance(outcome, HttpAnswer) else outcome
-    answer = success_of(ALL_CUSTOMERS, shown_outcome, StickyStreetError)
+def _judge(outcome: HttpAnswer | ConnectionFailure, *, hide: Callable[[str], str]) -> Report:
+    if isinstance(outcome, HttpAnswer) and outcome.content is None and outcome.body.strip():
+        outcome = replace(outcome, body=_what_to_show(outcome.body, hide).encode())
+    answer = success_of(ALL_CUSTOMERS, outcome, StickyStreetError)
     found = answer.content
     if isinstance(found, Report):
         return found
@@ -233,37 +258,59 @@ def _judge(outcome: HttpAnswer | ConnectionFailure) -> Report:
         raise error(clipped(found.message), permanent=True, refused=True)
     if found.kind == "incomplete":
         raise TryAgain(error(f"the answer broke off: {found.message}"))
+    if found.kind == "not kept":
+        raise error(found.message)
     raise error(f"the answer cannot be read: {clipped(found.message)}")
 
 
-def _in_the_servers_words(answer: HttpAnswer) -> HttpAnswer:
-    """An answer with the words of the error that its body holds, where the status tells of one."""
-    if answer.status < 400:
-        return answer
-    reader = ReportReader(str)
-    with closing(reader), suppress(StopReading):
-        reader.read(answer.body)
-    with closing(reader):
+def _what_to_show(body: bytes, hide: Callable[[str], str]) -> str:
+    """What an error may show of an answer that is no report: words or a page, but no secrets and no customers."""
+    size = f"{len(body):,} bytes"
+    text = body.decode(errors="replace").removeprefix("\ufeff").strip()
+    if "\0" in text or "\ufffd" in text:
+        # Secrets are not found in other encodings.
+        return f"[{size} that are no text in UTF-8]"
+    if said := _words_of_an_error(body, hide):
+        return said
+    text = hide(text)
+    if text.startswith("<"):
+        return text if PAGE.match(text) else f"[{size} of markup that is no page]"
+    words = explanation(text.encode())
+    if text.startswith(("{", "[")):
+        undecoded = words.data is not None or words.text == clipped(text)
+        return f"[{size} of data]" if undecoded and text != IT_REPEATS else words.text
+    if data := DATA_AMID_TEXT.search(text):
+        return f"{clipped(text[: data.start()].strip())} [the beginning of {size}]"
+    return words.text
+
+
+def _words_of_an_error(body: bytes, hide: Callable[[str], str]) -> str:
+    """What Sticky Street says in an error of its own; empty where the body is something else."""
+    with closing(ReportReader(hide)) as reader:
+        with suppress(StopReading):
+            reader.read(body)
         _, found = reader.end()
-    said = found.message if isinstance(found, NoReport) and found.kind == "error" else None
-    return answer if said is None else replace(answer, body=said.encode())
+        if isinstance(found, Report):
+            found.close()
+    return found.message if isinstance(found, NoReport) and found.kind == "error" else ""
+
+
+def _bare(text: str) -> str:
+    return "".join(TAG.sub("", html.unescape(text)).split())
 
 
 def _campaigns(given: Any, problems: list[str]) -> list[str]:
     """The ids of the campaigns, as far as they are some."""
-    if isinstance(given, Mapping) or not isinstance(given, Iterable | None):
+    if isinstance(given, Mapping) or not isinstance(given, Iterable):
         problems.append(f"selected_campaigns: expected a list of ids, got {shown(given)}")
         return []
-    campaigns = given.split(",") if isinstance(given, str) and given else list(given or ())
+    campaigns = given.split(",") if isinstance(given, str) else list(given)
+    if not campaigns:
+        # Without one, the report has everybody.
+        problems.append("selected_campaigns: there is none in it; leave it out for all customers")
     for campaign in campaigns:
         if type(campaign) is int:
             problems.append(f"selected_campaigns: expected text, got {campaign}: a number may have lost leading zeros")
         elif not isinstance(campaign, str) or not ID_OF_A_CAMPAIGN.fullmatch(campaign):
             problems.append(f"selected_campaigns: expected ids, which are digits without blanks, got {shown(campaign)}")
     return [campaign for campaign in campaigns if isinstance(campaign, str)]
-
-
-def _is_id(value: Any) -> bool:
-    if isinstance(value, str):
-        return bool(value) and value.isprintable() and " " not in value
-    return type(value) is int and value >= 0

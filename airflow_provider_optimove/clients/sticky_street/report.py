@@ -10,6 +10,7 @@ import codecs
 import re
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, Literal, NamedTuple, Protocol
 from xml.parsers import expat
@@ -34,9 +35,6 @@ MOST_BYTES_OF_A_PART = 1 << 20
 DEEPEST = 32
 # What may stand before the first element, and be looked at to tell the format.
 LONGEST_OPENING = 64 * 1024
-# Python makes no integer of more than 4,300 digits, and then ijson's fast parser (3.6) brings down the process. Of that
-# many, 2,150 are in one slice, and all of such a block.
-BLOCK_OF_DIGITS = 1_000
 # Reports below this size never touch the disk.
 IN_MEMORY = 8 << 20
 PIECE = 1 << 20
@@ -51,7 +49,13 @@ END_OF_A_CALL = re.compile(rb"\s*\)\s*;?\s*")
 # The line of the document that follows may hold anything.
 YAJL_COMPLAINT = re.compile(r"(?:lexical|parse) error: [^\n\\]*")
 
-_encode = msgspec.json.Encoder(decimal_format="number")
+# JSON up to its next number, as far as its texts are complete; the rest of a text; and a number.
+NO_NUMBER = re.compile(rb'(?:[^"0-9-]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+REST_OF_TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+NUMBER = re.compile(rb"[-+.0-9eE]++")
+VALID_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?")
+
+_encode = msgspec.json.Encoder()
 _rows = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -102,16 +106,21 @@ class Report:
 class NoReport:
     """What an answer is instead of a report.
 
-    :param kind: Sticky Street's ``error``; ``incomplete``, as a report that broke off; or ``unreadable``.
-    :param message: the server's words, without secrets, or why it cannot be read.
+    :param kind: Sticky Street's ``error``; ``incomplete``, as a report that broke off; ``unreadable``; or ``not kept``,
+        because this machine has no room for it.
+    :param message: the server's words, without secrets, or why it cannot be read or kept.
     """
 
-    kind: Literal["error", "incomplete", "unreadable"]
+    kind: Literal["error", "incomplete", "unreadable", "not kept"]
     message: str
 
 
 class _Unreadable(Exception):
     """The answer is not one that can be read; the text says why, and holds nothing of it."""
+
+
+class _NotKept(Exception):
+    """There is no room for the answer; the text says where."""
 
 
 class _OfSomethingElse(Exception):
@@ -156,9 +165,11 @@ class ReportReader:
     """Reads an answer as it arrives. A :class:`BodyReader`.
 
     XML or JSON is told by the first character, whatever was asked for, and JSON may be wrapped in a function's call.
-    Both give the same customers: an object by the names of the fields, whose values are text in XML and as they are in
-    JSON. Attributes count as fields. What has fields of its own is an object, what comes more than once a list. What a
-    converter from XML to JSON makes of an empty element (``[]``, ``{}``, null) is an empty text, as in XML.
+    Both give the same customers: an object by the names of the fields, whose values are text, also where JSON has
+    numbers, as they are written there, or ``true`` and ``false``. Attributes count as fields. What has fields of its
+    own is an object, what comes more than once a list. What a converter from XML to JSON makes of an empty element
+    (``[]``, ``{}``, null) is an empty text, as in XML; and an object of numbered customers, as PHP writes a list with
+    a gap, is the list.
 
     :param redact: takes secrets out of the server's words.
     :param glance: whether the first customers are enough: the rest is not read.
@@ -201,8 +212,8 @@ class ReportReader:
         """A report, or what it is instead; or the beginning of a body that is something else."""
         rest = b"".join(self._waiting)
         self._waiting = []
-        if not self._stopped and self._take(rest) and self._parser is not None:
-            self._parsed(self._parser.end)
+        if not self._stopped and self._take(rest) and self._parser is not None and self._parsed(self._parser.end):
+            self._wrote(self._file.flush)
         if self._parser is None or isinstance(self._refused, _OfSomethingElse):
             self.close()
             return self._opening, None
@@ -213,23 +224,31 @@ class ReportReader:
 
     def close(self) -> None:
         """Remove the temporary file of an answer whose report nobody got."""
-        self._file.close()
+        # Where there is no room, there is none for what it still has to write either.
+        with suppress(OSError):
+            self._file.close()
 
     def _outcome(self) -> Report | NoReport:
         if self._refused is not None:
-            return NoReport("unreadable", str(self._refused))
+            return NoReport("not kept" if isinstance(self._refused, _NotKept) else "unreadable", str(self._refused))
         if not self._parts.ended:
             return NoReport("incomplete", "the report ends before its end")
         beside = self._parts.beside
-        status = str(beside.get("status", "")).strip().lower()
+        told = str(beside.get("status", "")).strip()
+        status = told.lower()
         said = _words(beside.get("error")) or _words(beside.get("message")) or self._parts.text or ""
         if not status and not self._rows:
             # An object around it may hold the words alone.
-            said = said or _words(beside.get(RESPONSE))
+            response = beside.get(RESPONSE)
+            said = said or (_words(response) if isinstance(response, str) else "")
         if status == "success" or (not status and not said and self._rows):
+            unknown = [] if self._rows else [name for name, value in beside.items() if isinstance(value, (dict, list))]
+            if unknown:
+                named = ", ".join(unknown)
+                return NoReport("unreadable", f"it has no customers where they are documented, but {named}")
             return Report(self._rows, beside, self._last_customer, self._file)
         if status or said:
-            named = f"the status is {status!r}: " if status not in ("", "error") else ""
+            named = f"the status is '{told}': " if status not in ("", "error") else ""
             return NoReport("error", self._redact(f"{named}{said or 'no explanation'}"))
         return NoReport("unreadable", "it has neither a status nor customers")
 
@@ -246,6 +265,17 @@ class ReportReader:
         parser = self._parser
         return self._parsed(lambda: parser.feed(data)) and self._kept(len(data))
 
+    def _wrote(self, step: Callable[[], object]) -> bool:
+        """Whether the temporary file has taken something."""
+        try:
+            step()
+        except OSError as error:
+            self._refused = _NotKept(
+                f"the folder for temporary files ({_folder()}) does not take the report: {error.strerror}"
+            )
+            return False
+        return True
+
     def _parsed(self, step: Callable[[], None]) -> bool:
         try:
             step()
@@ -259,8 +289,6 @@ class ReportReader:
             self._refused = _Unreadable(f"the JSON is not valid: {found[0] if found else 'syntax error'}")
         except UnicodeError:
             self._refused = _Unreadable("the characters are not those of its encoding")
-        except ArithmeticError:
-            self._refused = _Unreadable("a number in it is too large")
         except ValueError as error:
             # Encodings with several bytes a character.
             self._refused = _Unreadable(f"it cannot be read: {error}")
@@ -271,7 +299,9 @@ class ReportReader:
     def _kept(self, length: int) -> bool:
         customers = self._parts.customers
         if customers:
-            self._file.write(_encode.encode_lines(customers))
+            lines = _encode.encode_lines(customers)
+            if not self._wrote(lambda: self._file.write(lines)):
+                return False
             self._rows += len(customers)
             self._last_customer = customers[-1]
             customers.clear()
@@ -283,7 +313,7 @@ class ReportReader:
         if self._unfinished <= MOST_BYTES_OF_A_PART:
             return True
         self._refused = _Unreadable(
-            f"a customer, a field or a word in it is longer than {MOST_BYTES_OF_A_PART:,} bytes"
+            f"a customer, a field, a word or white space in it is longer than {MOST_BYTES_OF_A_PART:,} bytes"
         )
         return False
 
@@ -423,6 +453,64 @@ class _OfCustomers(list[Any]):
     """The list of the customers."""
 
 
+class _CustomerOrNumbered(dict[str, Any]):
+    """A customer, or an object whose fields are customers: ``{"0": {…}, "2": {…}}``."""
+
+    numbered = False
+
+
+class _NumbersAsText:
+    """JSON with its numbers in quotation marks.
+
+    They stay as they are written. And ijson sees none: of one with more digits than Python takes, its fast parser (3.6)
+    brings down the process.
+    """
+
+    def __init__(self) -> None:
+        self._held_back = b""
+        self._in_text = False
+
+    def __call__(self, data: bytes, *, last: bool = False) -> bytes:
+        """The next bytes, but for what may be the beginning of a number."""
+        data = self._held_back + data
+        self._held_back = b""
+        parts: list[bytes] = []
+        start = 0
+        if self._in_text:
+            start = self._rest_of_text(data, 0, parts)
+        while start < len(data):
+            found = NO_NUMBER.match(data, start)
+            assert found
+            parts.append(found[0])
+            start = found.end()
+            if data[start : start + 1] == b'"':
+                parts.append(b'"')
+                start = self._rest_of_text(data, start + 1, parts)
+            elif number := NUMBER.match(data, start):
+                start = number.end()
+                if start == len(data) and not last:
+                    self._held_back = number[0]
+                elif VALID_NUMBER.fullmatch(number[0]):
+                    parts.append(b'"%b"' % number[0])
+                else:
+                    raise _Unreadable("the JSON is not valid: a number in it is none")
+        return b"".join(parts)
+
+    def _rest_of_text(self, data: bytes, start: int, parts: list[bytes]) -> int:
+        """Take a text that has begun, up to its end or that of the data."""
+        found = REST_OF_TEXT.match(data, start)
+        assert found
+        parts.append(found[0])
+        end = found.end()
+        self._in_text = data[end : end + 1] != b'"'
+        if self._in_text:
+            # Nothing, or the first half of an escape.
+            self._held_back = data[end:]
+            return len(data)
+        parts.append(b'"')
+        return end + 1
+
+
 class _JsonParser:
     """JSON by ijson.
 
@@ -436,6 +524,7 @@ class _JsonParser:
         self._decoder = codecs.getincrementaldecoder(encoding)() if encoding else None
         self._in_a_call = in_a_call
         self._held_back = b""
+        self._numbers_as_text = _NumbersAsText()
         events = _json_events(parts)
         next(events)
         self._events = ijson.basic_parse_coro(events)
@@ -448,19 +537,18 @@ class _JsonParser:
             end = data.rfind(b"}") + 1
             self._held_back = data[end:]
             data = data[:end]
-        ends = range(BLOCK_OF_DIGITS, len(data) + 1, BLOCK_OF_DIGITS)
-        if any(data[end - BLOCK_OF_DIGITS : end].isdigit() for end in ends):
-            raise _Unreadable("a number in it has too many digits")
-        if data:
+        if data := self._numbers_as_text(data):
             self._events.send(data)
 
     def end(self) -> None:
+        if data := self._numbers_as_text(b"", last=True):
+            self._events.send(data)
         if self._decoder and self._parts.ended:
             self._decoder.decode(b"", final=True)
         if self._in_a_call and self._parts.ended and not END_OF_A_CALL.fullmatch(self._held_back):
             cut_off = not self._held_back.strip(BLANKS)
             if not cut_off:
-                raise _Unreadable("something follows the JSON")
+                raise _Unreadable("something follows the call that the JSON is wrapped in")
             self._parts.ended = False
         if self._parts.ended:
             self._events.close()
@@ -484,11 +572,14 @@ def _json_events(parts: _Parts) -> Generator[None, tuple[str, Any], None]:
             current, key = opened.pop()
             _close(parts, closed, current, key)
         else:
-            if value is None:
-                value = ""
+            if event != "string":
+                # There are no numbers any more.
+                value = "" if value is None else "true" if value else "false"
             kind = type(current)
-            if kind is dict:
+            if kind is dict and key not in current:
                 current[key] = value
+            elif isinstance(current, dict) and kind is not _OfReport:
+                _add(current, key, value)
             elif kind is list:
                 current.append(value)
             elif kind is _OfReport and key != CUSTOMER:
@@ -504,12 +595,9 @@ def _opened(event: str, parent: Any, key: str, *, depth: int) -> Any:
         return _OfReport()
     if type(parent) is _OfReport and key == CUSTOMER and event == "start_array":
         return _OfCustomers()
-    opened: Any = {} if event == "start_map" else []
-    if type(parent) is dict:
-        parent[key] = opened
-    elif type(parent) is list:
-        parent.append(opened)
-    return opened
+    if type(parent) is _OfReport and key == CUSTOMER:
+        return _CustomerOrNumbered()
+    return {} if event == "start_map" else []
 
 
 def _close(parts: _Parts, closed: Any, parent: Any, key: str) -> None:
@@ -523,13 +611,23 @@ def _close(parts: _Parts, closed: Any, parent: Any, key: str) -> None:
     elif type(parent) is _OfCustomers or (type(parent) is _OfReport and key == CUSTOMER):
         if closed and not isinstance(closed, dict):
             raise _Unreadable(NO_OBJECT)
-        parts.add_customer(closed or {})
+        if getattr(closed, "numbered", False):
+            if closed:
+                raise _Unreadable("its customers are numbered, and something else is among them")
+        else:
+            parts.add_customer(closed or {})
+    elif type(parent) is _CustomerOrNumbered and not parent and key.isdecimal() and isinstance(closed, dict):
+        # They are many, and not kept until the last of them is there.
+        parent.numbered = True
+        parts.add_customer(closed)
     elif type(parent) is _OfReport:
         attributes = closed.items() if key == ATTRIBUTES and isinstance(closed, dict) else [(key, closed or "")]
         for name, value in attributes:
             parts.add_beside(name, value)
-    elif not closed:
-        parent[key if type(parent) is dict else -1] = ""
+    elif type(parent) is list:
+        parent.append(closed or "")
+    else:
+        _add(parent, key, closed or "")
 
 
 def _raise_attributes(fields: dict[str, Any]) -> None:
@@ -541,6 +639,14 @@ def _raise_attributes(fields: dict[str, Any]) -> None:
         fields.update(attributes)
         for name, value in others.items():
             _add(fields, name, value)
+
+
+def _folder() -> str:
+    """Where temporary files go."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return "there is none"
 
 
 def _check_depth(depth: int) -> None:
@@ -566,4 +672,4 @@ def _words(value: Any) -> str:
         return ": ".join(filter(None, map(_words, value.values())))
     if isinstance(value, list):
         return "; ".join(filter(None, map(_words, value)))
-    return "" if value is None else str(value)
+    return ""

@@ -20,6 +20,7 @@ import pytest
 
 from airflow_provider_optimove.clients.http import HttpSettings
 from airflow_provider_optimove.clients.sticky_street import client as module
+from airflow_provider_optimove.clients.sticky_street import report as reports
 from airflow_provider_optimove.clients.sticky_street.client import FIELDS, StickyStreetClient, StickyStreetSettings
 from airflow_provider_optimove.clients.sticky_street.report import ReportReader
 from airflow_provider_optimove.exceptions import OptimoveInputError, StickyStreetError
@@ -98,6 +99,10 @@ WHO = {"user_id": "john1970", "account_id": "greatwidgets", "type": "reports", "
         ({"last": 0}, {"output": "JSON", "last": "0"}),
         ({"last": "0"}, {"output": "JSON", "last": "0"}),
         ({"last": 12345}, {"output": "JSON", "last": "12345"}),
+        ({"last": "012345"}, {"output": "JSON", "last": "012345"}),
+        ({"last": 10**30 - 1}, {"output": "JSON", "last": "9" * 30}),
+        ({"selected_campaigns": []}, {"output": "JSON"}),
+        ({"selected_campaigns": None, "last": 5}, {"output": "JSON", "last": "5"}),
         ({"callback": "some.functionName"}, {"output": "JSON", "callback": "some.functionName"}),
         ({"condensed": True}, {"output": "JSON", "condensed": "yes"}),
         ({"condensed": False, "output": "XML"}, {"output": "XML"}),
@@ -173,7 +178,14 @@ def test_a_key_travels_in_the_header(sandbox: StickyStreetSandbox, connect: Conn
         ({"selected_campaigns": [21987654321]}, ["got 21987654321: a number may have lost leading zeros"]),
         ({"selected_campaigns": 5}, ["selected_campaigns: expected a list of ids, got 5"]),
         ({"selected_campaigns": {"7": 1}}, ["selected_campaigns: expected a list of ids"]),
-        ({"last": ""}, ["last: expected the id of a transaction, or 0, got ''"]),
+        ({"selected_campaigns": ""}, ["selected_campaigns: expected ids, which are digits without blanks, got ''"]),
+        ({"selected_campaigns": set()}, ["selected_campaigns: there is none in it"]),
+        ({"selected_campaigns": iter([])}, ["selected_campaigns: there is none in it"]),
+        ({"selected_campaigns": False}, ["selected_campaigns: expected a list of ids, got False"]),
+        ({"last": ""}, ["last: expected the id of a transaction, which is digits, or 0, got ''"]),
+        *[({"last": last}, ["last: expected"]) for last in ("None", "null", "True", "-1", "1.5", "[1,2]", '"30"', "x")],
+        *[({"last": last}, ["last: expected"]) for last in ("1" * 31, "x" * 5000, 10**30, 10**5000, "\uff13\uff10")],
+        ({"output": ["JSON"]}, ["output: expected JSON or XML, got list ['JSON']"]),
         ({"last": -1}, ["last: expected"]),
         ({"last": True}, ["last: expected"]),
         ({"last": "1 2"}, ["last: expected"]),
@@ -388,16 +400,21 @@ def test_a_server_that_is_not_there(serve: LocalServers, connect: Connect, clock
 
 
 def test_a_look_asks_for_nobody(sandbox: StickyStreetSandbox, client: StickyStreetClient) -> None:
-    assert client.look() == 0
+    client.look()
     (call,) = sandbox.calls
     assert call.fields["selected_campaigns"] == "000000000000"
 
 
-def test_a_look_does_not_read_everybody(sandbox: StickyStreetSandbox, client: StickyStreetClient) -> None:
+def test_a_look_does_not_read_everybody(
+    sandbox: StickyStreetSandbox, client: StickyStreetClient, readers: list[ReportReader]
+) -> None:
     # A server that pays no attention to campaigns it does not know.
     customers = (b'{"status":"success","customer":[', *[b'{"first_name":"Jane"},' * 5000] * 100, b"{}]}")
     sandbox.fail("customers_all", body=b"".join(customers))
-    assert 0 < client.look() < 10_000
+    client.look()
+    (reader,) = readers
+    assert 0 < reader._rows < 10_000
+    assert reader._file.closed
 
 
 def test_a_report_that_nobody_reads_leaves_no_file(client: StickyStreetClient, readers: list[ReportReader]) -> None:
@@ -492,6 +509,103 @@ def test_secrets_are_in_no_error_and_no_log(
     for shape in (str, quote, quote_plus, html.escape, in_xml, lambda text: json.dumps(text)[1:-1]):
         assert shape(secret) not in told
         assert shape(secret)[:12] not in told
+
+
+SECRET = "sEcReT-pAsSwOrD"
+HALVES = (SECRET[:7], SECRET[7:])
+
+
+def error_in_xml(secret: str, encoding: str = "utf-8") -> str:
+    said = f'<?xml version="1.0" encoding="{encoding}"?><response status="error"><error>not {secret}</error></response>'
+    return said
+
+
+@pytest.mark.parametrize("status", [200, 201, 400, 401, 500])
+@pytest.mark.parametrize(
+    ("secret", "body"),
+    [
+        ("pässwörd-geheim", error_in_xml("pässwörd-geheim", "iso-8859-1").encode("latin-1")),
+        ("pässwörd-geheim", error_in_xml("pässwörd-geheim", "iso-8859-1").encode()),
+        (SECRET, error_in_xml(SECRET, "utf-16").encode("utf-16")),
+        (SECRET, error_in_xml(SECRET, "utf-16").encode("utf-16-le")),
+        (SECRET, error_in_xml(SECRET, "utf-16").encode("utf-16-be")),
+        (SECRET, json.dumps({"status": "error", "error": SECRET}).encode("utf-16")),
+        (SECRET, json.dumps({"status": "error", "error": SECRET}).encode("utf-16-le")),
+        (SECRET, error_in_xml("{}<![CDATA[{}]]>".format(*HALVES)).encode()),
+        (SECRET, error_in_xml("y" * 1980 + "{}<![CDATA[{}]]>".format(*HALVES)).encode()),
+        (SECRET, error_in_xml("y" * 1980 + "{}<!-- -->{}".format(*HALVES)).encode()),
+        (SECRET, "<html>not {}<b>{}</b></html>".format(*HALVES).encode()),
+        (SECRET, "not {}\n{}".format(*HALVES).encode()),
+        (SECRET, f"user_password={SECRET}&type=reports".encode()),
+    ],
+)
+def test_secrets_in_other_clothes(
+    sandbox: StickyStreetSandbox,
+    connect: Connect,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    secret: str,
+    body: bytes,
+    status: int,
+) -> None:
+    sandbox.fail("customers_all", status=status, body=body, times=None)
+    with caplog.at_level(logging.DEBUG), pytest.raises(StickyStreetError) as caught:
+        connect(sandbox.url, user_password=secret).report()
+    context = caught.value.__context__
+    told = f"{caught.value} {caught.value.__dict__} {context!r} {getattr(context, 'error', '')} {caplog.text}"
+    for part in (secret, secret[:7], secret[-7:], secret[2:6]):
+        assert part not in "".join(told.split()).replace("\\x00", "").replace("\0", "")
+
+
+@pytest.mark.parametrize("status", [200, 201, 400, 500])
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('[{"first_name":"Jane"}]', "[23 bytes of data]"),
+        ('{"rows":[{"first_name":"Jane"}]}', ""),
+        ('{"rows":[{"first_name":"Jane', ""),
+        ('<br />\n<b>Warning</b>: x in /a.php\n{"status":"success","customer":[{"a":"Jane"}]}', "of markup that is no"),
+        ('Warning: x in /a.php\n{"customer":[{"a":"Jane"}]}', "Warning: x in /a.php [the beginning of 47 bytes]"),
+        (
+            'typeof cb === "f" && cb({"customer":[{"a":"Jane"}]});',
+            'typeof cb === "f" && cb( [the beginning of 53 bytes]',
+        ),
+        ('<?xml version="1.0"?><customers><a>Jane</a></customers>', "[55 bytes of markup that is no page]"),
+        ("<!-- x --><html><body>Sign in</body></html>", "Sign in [an HTML page"),
+        ('<?xml version="1.0"?>\n<!DOCTYPE html><html>Sign in</html>', "Sign in [an HTML page"),
+        ("Not today", "Not today"),
+    ],
+)
+def test_customers_are_in_no_error(
+    sandbox: StickyStreetSandbox, connect: Connect, clock: Clock, body: str, words: str, status: int
+) -> None:
+    sandbox.fail("customers_all", status=status, body=body, times=None)
+    with pytest.raises(StickyStreetError) as caught:
+        connect(sandbox.url).report()
+    assert words in caught.value.message
+    assert "Jane" not in str(caught.value) + repr(caught.value.__context__)
+
+
+def test_a_report_with_a_status_of_an_error_is_none(
+    sandbox: StickyStreetSandbox, client: StickyStreetClient, readers: list[ReportReader]
+) -> None:
+    sandbox.fail("customers_all", status=400, body='{"status":"success","customer":[{"a":"Jane"}]}')
+    with pytest.raises(StickyStreetError, match="bytes of data"):
+        client.report()
+    assert all(reader._file.closed for reader in readers)
+
+
+def test_no_room_for_a_report_is_not_asked_for_again(
+    sandbox: StickyStreetSandbox, client: StickyStreetClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(reports, "IN_MEMORY", 10)
+    monkeypatch.setattr(reports.tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(StickyStreetError, match="the folder for temporary files") as caught:
+        client.report()
+    assert str(tmp_path / "gone") in str(caught.value)
+    # A later try may find room.
+    assert not caught.value.permanent
+    assert len(sandbox.calls) == 1
 
 
 def test_a_secret_at_the_edge_of_a_long_text_is_not_cut(
