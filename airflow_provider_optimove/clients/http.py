@@ -391,7 +391,6 @@ class HttpClient:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             if not settled:
                 return ConnectionFailure(f"the answer broke off: {self.redact(_root_cause(error))}", sent=True)
-            response.raw.close()
         body, content = reader.end()
         status, reason = response.status_code, response.reason or ""
         return HttpAnswer(status, reason, response.headers, body, content, checksum=hash((checksum, length)))

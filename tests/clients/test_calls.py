@@ -113,6 +113,19 @@ def test_a_read_takes_no_effect(serve: LocalServers, clock: Clock) -> None:
         assert not client.call(LOOK, reads=True).repeated
 
 
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_read_that_is_interrupted_takes_no_effect(
+    serve: LocalServers, monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("requests.Session.request", interrupted)
+    with Client(serve().url) as client, pytest.raises(KeyboardInterrupt):
+        client.call(LOOK, reads=reads)
+    assert client.may_have_happened is not reads
+
+
 def test_errors_hold_no_secrets(serve: LocalServers, clock: Clock) -> None:
     told = json.dumps({"message": f"no {SECRET}, not even as {json.dumps(SECRET)} or fake%2Fsecret%2B1"})
     error, _ = failed(serve(serve.answering(400, told.encode())).url)
