@@ -1,7 +1,11 @@
 """Every hour: who changed her mind about e-mail in Sticky Street is e-mailed, or not any more, by Optimove's campaigns.
 
 Each run reads the customers that are new or changed since the run before. One of their fields says whether they want
-e-mail, another one is their CustomerID at Optimove; who says neither yes nor no is left as she is.
+e-mail, another one is their CustomerID at Optimove; who says neither yes nor no is left as she is. Where rows of the
+same customer say both, it is no.
+
+What a run has read is what customers wished then. So when a run has failed and a later one has read on, nothing of the
+older one is sent any more: clear its ``changed_customers``, which reads anew from where it began, with all after it.
 
 Copy this file into your dags folder. It needs the connections ``sticky_street_default`` and ``optimove_default``, and
 your words for yes and no in ``wants_mail``. The first run reads all customers; to begin later, set the Airflow Variable
@@ -20,8 +24,17 @@ from io import TextIOWrapper
 from typing import Any
 
 import pendulum
-from airflow.providers.common.compat.sdk import ObjectStoragePath, Param, dag, get_current_context, task
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    ObjectStoragePath,
+    Param,
+    Variable,
+    dag,
+    get_current_context,
+    task,
+)
 
+from airflow_provider_optimove.clients.sticky_street.cursor import Cursor
 from airflow_provider_optimove.operators.optimove import OptimoveSetCustomerChannelPreferenceOperator
 from airflow_provider_optimove.transfers.sticky_street_to_object_storage import (
     StickyStreetCustomersToObjectStorageOperator,
@@ -29,6 +42,7 @@ from airflow_provider_optimove.transfers.sticky_street_to_object_storage import 
 
 AIRFLOW_HOME = os.environ.get("AIRFLOW_HOME", os.path.expanduser("~/airflow"))
 ALLOWED, STOPPED = 1, 2
+VARIABLE = "sticky_street_last.sticky_street_changed_customers.changed_customers"
 
 
 def wants_mail(said: str) -> bool | None:
@@ -40,13 +54,19 @@ def wants_mail(said: str) -> bool | None:
     return {"yes": True, "no": False}.get(said.strip().lower())
 
 
+def refuse_what_is_overtaken(context: Any) -> None:
+    """Fail where a later run has read on: it may have sent that a customer has changed her mind."""
+    read = context["ti"].xcom_pull(task_ids="changed_customers")
+    if read["rows"] and Cursor.of(Variable.get(VARIABLE)).last != read["last"]:
+        raise AirflowFailException("a later run has read on: clear changed_customers of this run, and all after it")
+
+
 @dag(
     dag_id="sticky_street_changed_customers",
     schedule="0 * * * *",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
-    # A later run must not be overtaken by an older one, which knows less. So, when a run has failed, clear what failed
-    # of it before anything later.
+    # Not depends_on_past: a run that waits for a failed one is active, and keeps it from starting again.
     max_active_runs=1,
     default_args={"retries": 2},
     params={
@@ -69,37 +89,41 @@ def sticky_street_changed_customers() -> None:
 
     @task
     def sort_by_wish(changed: dict[str, Any]) -> dict[str, int]:
-        """One file with the customers who want e-mail, and one with those who do not."""
+        """One file with the customers who want e-mail, and one with those who do not; nobody is in both."""
         params = get_current_context()["params"]
         source = ObjectStoragePath(changed["path"])
-        allowed, stopped = source.parent / "allowed.jsonl", source.parent / "stopped.jsonl"
         counts = {"allowed": 0, "stopped": 0, "left": 0}
-        with (
-            TextIOWrapper(source.fs.open(source.path), "utf-8") as lines,
-            allowed.fs.open(allowed.path, "wb") as with_mail,
-            stopped.fs.open(stopped.path, "wb") as without_mail,
-        ):
+        wishes: dict[str, bool] = {}
+        with TextIOWrapper(source.fs.open(source.path), "utf-8") as lines:
             for customer in map(json.loads, lines):
                 customer_id = customer.get(params["customer_id_field"])
                 wish = wants_mail(str(customer.get(params["wants_mail_field"], "")))
                 if wish is None or not customer_id:
                     counts["left"] += 1
-                    continue
-                counts["allowed" if wish else "stopped"] += 1
-                file = with_mail if wish else without_mail
-                file.write(json.dumps({"CustomerID": customer_id}).encode() + b"\n")
+                else:
+                    wishes[customer_id] = wish and wishes.get(customer_id, True)
+        for name, wanted in (("allowed", True), ("stopped", False)):
+            target = source.parent / f"{name}.jsonl"
+            with target.fs.open(target.path, "wb") as file:
+                for customer_id, wish in wishes.items():
+                    if wish is wanted:
+                        counts[name] += 1
+                        file.write(json.dumps({"CustomerID": customer_id}).encode() + b"\n")
         print("{allowed} want e-mail, {stopped} do not, {left} say nothing".format(**counts))
         return counts
 
-    sorted_by_wish = sort_by_wish(changed_customers.output)
-
+    # One after the other: whoever has said no is told last.
+    before = sort_by_wish(changed_customers.output)
     for mode, name in ((ALLOWED, "allowed"), (STOPPED, "stopped")):
-        OptimoveSetCustomerChannelPreferenceOperator(
+        mail = OptimoveSetCustomerChannelPreferenceOperator(
             task_id=f"mail_{name}",
             channel_id="{{ params.channel_id }}",
             customer_ids=f"{{{{ params.folder }}}}/{{{{ run_id }}}}/{name}.jsonl",
             communication_mode=mode,
-        ).set_upstream(sorted_by_wish)
+            pre_execute=refuse_what_is_overtaken,
+        )
+        mail.set_upstream(before)
+        before = mail
 
 
 sticky_street_changed_customers()

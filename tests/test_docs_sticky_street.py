@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import Connection
 
-from airflow_provider_optimove.clients.sticky_street import report
+from airflow_provider_optimove.clients.sticky_street import cursor, report
 from airflow_provider_optimove.clients.sticky_street.client import FIELDS, ReportArguments
 from airflow_provider_optimove.exceptions import StickyStreetError
 from airflow_provider_optimove.hooks.connection_form import field_behaviour
@@ -72,7 +72,12 @@ def test_tasks_run(
         {name: value for name, value in results["changed"].items() if name != "path"}
     ]
     (kept,) = map(json.loads, re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))
-    assert variable("sticky_street_last.snippet.changed") == {**kept, "run_id": run.run_id}
+    written = variable("sticky_street_last.snippet.changed")
+    assert (set(written), written["last"]) == (set(kept), kept["last"])
+    ((run_id, began),) = written["runs"].items()
+    (told,) = kept["runs"].values()
+    assert (run_id, set(began), began["start"]) == (run.run_id, set(told), told["start"])
+    assert written["account"] == f"127.0.0.1:{sticky_street_sandbox.port}/sandbox-account"
 
 
 def variable(name: str) -> Any:
@@ -144,6 +149,9 @@ def test_arguments_of_the_operator() -> None:
 def test_numbers_and_fields() -> None:
     words = " ".join(PAGE.split())
     assert f"more than {report.DEEPEST} parts" in words
+    assert words.count(f"the last {cursor.RUNS_REMEMBERED} ") == 2
+    assert f"before the last {cursor.RUNS_REMEMBERED} with" in words
+    assert f"1 to {cursor.LONGEST_ID} digits" in words
     assert f"more than {report.MOST_BYTES_OF_A_PART >> 20} MB" in words
     assert ", ".join(f"`{name}`" for name in FIELDS) in words
 

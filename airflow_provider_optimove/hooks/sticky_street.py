@@ -62,9 +62,13 @@ class StickyStreetHook(SystemHook[StickyStreetSettings, StickyStreetClient]):
             fields.problems.append("login: the user_id is missing")
         if not settings.user_password:
             fields.problems.append("password: the user_password, or the access key, is missing")
-        elif not is_unicode(settings.user_password):
-            fields.problems.append("password: holds half of a surrogate pair, which is no character")
-        elif settings.key_in_header and not fits_a_header(settings.user_password):
+        named = {"extra account_id": settings.account_id, "login": settings.user_id, "password": settings.user_password}
+        fields.problems += [
+            f"{name}: holds half of a surrogate pair, which is no character"
+            for name, value in named.items()
+            if not is_unicode(value)
+        ]
+        if settings.user_password and settings.key_in_header and not fits_a_header(settings.user_password):
             fields.problems.append("password: the access key holds blanks, line breaks or other characters no key has")
         fields.check()
         return settings

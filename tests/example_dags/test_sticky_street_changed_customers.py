@@ -85,8 +85,52 @@ def test_what_optimove_did_not_take_is_in_the_file(
     optimove_sandbox.fail("SetCustomerChannelPreference", status=403, body="not for you", times=None)
     run = run_dag(SOURCE, {"folder": str(tmp_path)})
     assert run.states["changed_customers"] == "success"
-    assert run.states["mail_stopped"] == "failed"
+    assert (run.states["mail_allowed"], run.states["mail_stopped"]) == ("failed", "upstream_failed")
     result: dict[str, Any] = run.xcom("changed_customers")
     assert (result["rows"], result["last"]) == (4, "4")
     stopped = Path(result["path"]).parent / "stopped.jsonl"
     assert stopped.read_text() == '{"CustomerID": "C0000001"}\n'
+
+
+@pytest.mark.usefixtures("airflow_db", "forgotten")
+def test_nobody_who_said_no_is_mailed(
+    optimove_sandbox: OptimoveSandbox,
+    sticky_street_sandbox: StickyStreetSandbox,
+    run_dag: Callable[..., DagRunResult],
+    tmp_path: Path,
+) -> None:
+    sticky_street_sandbox.customers = 0
+    # Twice in the loyalty program, with different wishes, in both orders.
+    for number, (customer_id, wish) in enumerate(
+        [("C1", "yes"), ("C1", "no"), ("C2", "no"), ("C2", "yes"), ("C3", "yes")]
+    ):
+        sticky_street_sandbox.change(number, customer_username=customer_id, custom1=wish)
+    run = run_dag(SOURCE, {"folder": str(tmp_path)})
+    assert set(run.states.values()) == {"success"}
+    assert run.xcom("sort_by_wish") == {"allowed": 1, "stopped": 2, "left": 0}
+    assert optimove_sandbox.preferences[504, None] == {"C1": 2, "C2": 2, "C3": 1}
+    sent = [call.function for call in optimove_sandbox.calls if call.function == "SetCustomerChannelPreference"]
+    assert len(sent) == 2
+
+
+@pytest.mark.usefixtures("airflow_db", "forgotten")
+def test_an_older_run_sends_nothing_after_a_later_one(
+    optimove_sandbox: OptimoveSandbox,
+    sticky_street_sandbox: StickyStreetSandbox,
+    run_dag: Callable[..., DagRunResult],
+    tmp_path: Path,
+) -> None:
+    # A later run reads on between what the run has read and what it sends.
+    sticky_street_sandbox.customers = 4
+    reads_on = """
+def wants_mail(said):
+    kept = json.loads(Variable.get(VARIABLE))
+    Variable.set(VARIABLE, json.dumps({**kept, "last": "99"}))
+    return said == "yes"
+
+
+@dag("""
+    run = run_dag(SOURCE.replace("\n@dag(", reads_on, 1), {"folder": str(tmp_path)})
+    assert (run.states["sort_by_wish"], run.states["mail_allowed"]) == ("success", "failed")
+    assert run.states["mail_stopped"] == "upstream_failed"
+    assert optimove_sandbox.preferences == {}
