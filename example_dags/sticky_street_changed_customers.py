@@ -113,7 +113,7 @@ def sticky_street_changed_customers() -> None:
         return counts
 
     # One after the other: whoever has said no is told last.
-    before = sort_by_wish(changed_customers.output)
+    before: Any = sort_by_wish(changed_customers.output)
     for mode, name in ((ALLOWED, "allowed"), (STOPPED, "stopped")):
         mail = OptimoveSetCustomerChannelPreferenceOperator(
             task_id=f"mail_{name}",

@@ -9,6 +9,7 @@ import json
 import logging
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -429,8 +430,9 @@ def test_a_report_that_nobody_reads_leaves_no_file(client: StickyStreetClient, r
 class HostileSandbox(StickyStreetSandbox):
     """Answers with what its account's id names, up to 100 MB of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: int) -> None:
         super().__init__()
+        self.status = status
         self.sent: dict[str, int] = {}
 
     def _answer(self, function: str, received: Received) -> Reply:
@@ -443,13 +445,14 @@ class HostileSandbox(StickyStreetSandbox):
                 yield piece
                 self.sent[account] += len(piece)
 
-        return Reply(body=pieces())
+        return Reply(self.status, pieces())
 
 
-def test_harm_over_http_is_refused_in_little_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [200, 201, 400, 500])
+def test_harm_over_http_is_refused_in_little_memory(status: int) -> None:
     if sys.platform != "linux":
         pytest.skip("tells memory in another way")
-    with HostileSandbox() as sandbox:
+    with HostileSandbox(status) as sandbox:
         ran = subprocess.run(
             [sys.executable, "-m", "tests.clients.sticky_street.hostile_reader", sandbox.url, *HOSTILE],
             cwd=ROOT,
@@ -461,7 +464,8 @@ def test_harm_over_http_is_refused_in_little_memory(tmp_path: Path) -> None:
     told = json.loads(ran.stdout)
     assert set(told) == set(HOSTILE)
     for name, (_, _, words) in HOSTILE.items():
-        assert words in told[name]["said"], name
+        assert status != 200 or words in told[name]["said"], name
+        assert told[name]["said"] != "read", name
         # Some of it is on its way when the connection is closed.
         assert sandbox.sent[name] < 20 * MEGABYTE, name
         assert told[name]["memory"] < 60 * MEGABYTE, name
@@ -516,8 +520,8 @@ HALVES = (SECRET[:7], SECRET[7:])
 
 
 def error_in_xml(secret: str, encoding: str = "utf-8") -> str:
-    said = f'<?xml version="1.0" encoding="{encoding}"?><response status="error"><error>not {secret}</error></response>'
-    return said
+    declaration = f'<?xml version="1.0" encoding="{encoding}"?>'
+    return f'{declaration}<response status="error"><error>not {secret}</error></response>'
 
 
 @pytest.mark.parametrize("status", [200, 201, 400, 401, 500])
@@ -561,11 +565,11 @@ def test_secrets_in_other_clothes(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ('[{"first_name":"Jane"}]', "[23 bytes of data]"),
+        ('[{"first_name":"Jane"}]', " bytes of data]"),
         ('{"rows":[{"first_name":"Jane"}]}', ""),
         ('{"rows":[{"first_name":"Jane', ""),
         ('<br />\n<b>Warning</b>: x in /a.php\n{"status":"success","customer":[{"a":"Jane"}]}', "of markup that is no"),
-        ('Warning: x in /a.php\n{"customer":[{"a":"Jane"}]}', "Warning: x in /a.php [the beginning of 47 bytes]"),
+        ('Warning: x in /a.php\n{"customer":[{"a":"Jane"}]}', "Warning: x in /a.php [the beginning of 48 bytes]"),
         (
             'typeof cb === "f" && cb({"customer":[{"a":"Jane"}]});',
             'typeof cb === "f" && cb( [the beginning of 53 bytes]',
@@ -599,7 +603,7 @@ def test_no_room_for_a_report_is_not_asked_for_again(
     sandbox: StickyStreetSandbox, client: StickyStreetClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(reports, "IN_MEMORY", 10)
-    monkeypatch.setattr(reports.tempfile, "tempdir", str(tmp_path / "gone"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(StickyStreetError, match="the folder for temporary files") as caught:
         client.report()
     assert str(tmp_path / "gone") in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -426,7 +427,7 @@ def test_what_the_edge_of_a_slice_cuts(shift: int) -> None:
 
 def test_a_report_that_finds_no_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setattr(reports, "IN_MEMORY", 10)
-    monkeypatch.setattr(reports.tempfile, "tempdir", str(tmp_path / "gone"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     for body in (SUCCESS + b"<customer><a>private</a></customer></response>", as_json({"a": "private"})):
         told = refusal(body, "not kept")
         assert (
@@ -437,7 +438,7 @@ def test_a_report_that_finds_no_room(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_a_disk_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     # What was written is in a buffer at first.
-    monkeypatch.setattr(reports.tempfile, "SpooledTemporaryFile", lambda **_: open("/dev/full", "w+b"))  # noqa: SIM115
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", lambda **_: open("/dev/full", "w+b"))  # noqa: SIM115
     assert "does not take the report: No space left on device" in refusal(as_json({"a": "x"}), "not kept")
     assert "No space left" in refusal(as_json({"a": "x" * 100_000}), "not kept")
 
