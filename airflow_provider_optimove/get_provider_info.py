@@ -58,29 +58,48 @@ PLACEHOLDERS: dict[str, str] = {
     "proxies": "http://proxy.example.com:3128",
 }
 
-OPTIMOVE: dict[str, object] = {
-    "connection-type": "optimove",
-    "hook-class-name": "airflow_provider_optimove.hooks.optimove.OptimoveHook",
-    "hook-name": "Optimove",
-    "ui-field-behaviour": {
-        "hidden-fields": ["schema", "port", "extra"],
-        "relabeling": {
-            "host": "API server",
-            "login": "User name (only without an API key)",
-            "password": "API key (or password of the user name)",
+
+def _connection_type(
+    conn_type: str,
+    name: str,
+    *,
+    hook: str,
+    labels: dict[str, str],
+    placeholders: dict[str, str],
+    fields: dict[str, object],
+) -> dict[str, object]:
+    return {
+        "connection-type": conn_type,
+        "hook-class-name": hook,
+        "hook-name": name,
+        "ui-field-behaviour": {
+            "hidden-fields": ["schema", "port", "extra"],
+            "relabeling": labels,
+            "placeholders": {**placeholders, **PLACEHOLDERS},
         },
-        "placeholders": {
-            "host": "https://api5.optimove.net",
-            "login": "empty with an API key",
-            "password": "API key",
-            "api_path": "current",
-            "rate_limit": "50/10",
-            "session_cache": "file",
-            "timezone": "Europe/London",
-            **PLACEHOLDERS,
-        },
+        "conn-fields": fields,
+    }
+
+
+OPTIMOVE = _connection_type(
+    "optimove",
+    "Optimove",
+    hook="airflow_provider_optimove.hooks.optimove.OptimoveHook",
+    labels={
+        "host": "API server",
+        "login": "User name (only without an API key)",
+        "password": "API key (or password of the user name)",
     },
-    "conn-fields": {
+    placeholders={
+        "host": "https://api5.optimove.net",
+        "login": "empty with an API key",
+        "password": "API key",
+        "api_path": "current",
+        "rate_limit": "50/10",
+        "session_cache": "file",
+        "timezone": "Europe/London",
+    },
+    fields={
         "timezone": {
             "label": "Time zone",
             "description": "Of the account's dates, e.g. Europe/London. Empty: a DAG's own time zone decides"
@@ -113,58 +132,46 @@ OPTIMOVE: dict[str, object] = {
         },
         **THE_WAY_THERE,
     },
-}
+)
 
-NETMERA: dict[str, object] = {
-    "connection-type": "netmera",
-    "hook-class-name": "airflow_provider_optimove.hooks.netmera.NetmeraHook",
-    "hook-name": "Netmera",
-    "ui-field-behaviour": {
-        "hidden-fields": ["schema", "port", "extra"],
-        "relabeling": {"host": "API server", "login": "App key", "password": "REST API key"},
-        "placeholders": {
-            "host": "https://restapi.netmera.com when empty",
-            "login": "app key",
-            "password": "REST API key",
-            **PLACEHOLDERS,
-        },
+NETMERA = _connection_type(
+    "netmera",
+    "Netmera",
+    hook="airflow_provider_optimove.hooks.netmera.NetmeraHook",
+    labels={"host": "API server", "login": "App key", "password": "REST API key"},
+    placeholders={
+        "host": "https://restapi.netmera.com when empty",
+        "login": "app key",
+        "password": "REST API key",
     },
-    "conn-fields": {**WAITING, **THE_WAY_THERE},
-}
+    fields={**WAITING, **THE_WAY_THERE},
+)
 
-SESSIONM: dict[str, object] = {
-    "connection-type": "sessionm",
-    "hook-class-name": "airflow_provider_optimove.hooks.sessionm.SessionMHook",
-    "hook-name": "SessionM",
-    "ui-field-behaviour": {
-        "hidden-fields": ["schema", "port", "extra"],
-        "relabeling": {"host": "API server", "login": "API key", "password": "API secret"},
-        "placeholders": {
-            "host": "https://api-example.sessionm.com",
-            "login": "API key",
-            "password": "API secret",
-            **PLACEHOLDERS,
-        },
+SESSIONM = _connection_type(
+    "sessionm",
+    "SessionM",
+    hook="airflow_provider_optimove.hooks.sessionm.SessionMHook",
+    labels={"host": "API server", "login": "API key", "password": "API secret"},
+    placeholders={
+        "host": "https://api-example.ent-sessionm.com",
+        "login": "API key",
+        "password": "API secret",
     },
-    "conn-fields": {**WAITING, **THE_WAY_THERE},
-}
+    fields={**WAITING, **THE_WAY_THERE},
+)
 
-STICKY_STREET: dict[str, object] = {
-    "connection-type": "sticky_street",
-    "hook-class-name": "airflow_provider_optimove.hooks.sticky_street.StickyStreetHook",
-    "hook-name": "Sticky Street",
-    "ui-field-behaviour": {
-        "hidden-fields": ["schema", "port", "extra"],
-        "relabeling": {"host": "API address", "login": "User id", "password": "User password (or access key)"},
-        "placeholders": {
-            "host": "https://api.clienttoolbox.com when empty",
-            "login": "user_id",
-            "password": "user_password, or the access key",
-            "account_id": "account",
-            **PLACEHOLDERS,
-        },
+STICKY_STREET = _connection_type(
+    "sticky_street",
+    "Sticky Street",
+    hook="airflow_provider_optimove.hooks.sticky_street.StickyStreetHook",
+    labels={"host": "API address", "login": "User id", "password": "User password (or access key)"},
+    placeholders={
+        "host": "https://api.clienttoolbox.com when empty",
+        "login": "user_id",
+        "password": "user_password, or the access key",
+        "account_id": "account",
     },
-    "conn-fields": {
+    fields={
         "account_id": {
             "label": "Account id",
             "description": "The account_id of every call.",
@@ -179,7 +186,7 @@ STICKY_STREET: dict[str, object] = {
         **WAITING,
         **THE_WAY_THERE,
     },
-}
+)
 
 
 SYSTEMS = (
