@@ -138,7 +138,8 @@ class SessionMCreateCampaignOperator(SessionMWriteOperator):
 
     def _found(self, campaign: Mapping[str, Any]) -> dict[str, Any] | None:
         """The campaign as SessionM has it; None where it has none."""
-        from airflow_provider_optimove.clients.sessionm.opt_ins import CAMPAIGN_NOT_FOUND, refused_as
+        from airflow_provider_optimove.clients.sessionm.endpoints import CAMPAIGN_NOT_FOUND
+        from airflow_provider_optimove.clients.sessionm.opt_ins import refused_as
         from airflow_provider_optimove.clients.sessionm.protocol import times_that_differ
         from airflow_provider_optimove.exceptions import SessionMError
 

@@ -244,7 +244,7 @@ class SessionMClient(SystemClient[SessionMSettings], SessionMOperations):
             request = self._request(operation, ids, query)
             auth_token = ids.get("auth_token")
             with self._redact.also(None if auth_token is None else str(auth_token)):
-                answer: T = self._fetch(operation, request, part).answer
+                answer: T = self._fetch(operation, request, part, ids).answer
             return answer
 
     def _pages(self, operation: str, ids: Mapping[str, Any], query: Mapping[str, Any]) -> Iterator[Campaign]:
@@ -267,7 +267,13 @@ class SessionMClient(SystemClient[SessionMSettings], SessionMOperations):
     def _request(self, operation: str, ids: Mapping[str, Any], query: Mapping[str, Any] | None) -> HttpRequest:
         return protocol.request_of(operation, ids, api_key=self.settings.api_key, query=query)
 
-    def _fetch(self, operation: str, request: HttpRequest, part: Callable[[Any], Any]) -> Fetched:
-        judge = partial(protocol.answer_of, operation, part=part)
+    def _fetch(
+        self,
+        operation: str,
+        request: HttpRequest,
+        part: Callable[[Any], Any],
+        ids: Mapping[str, Any] | None = None,
+    ) -> Fetched:
+        judge = partial(protocol.answer_of, operation, part=part, ids=ids)
         reads = protocol.OPERATIONS[operation].repeatable
         return self._exchange(operation, request, judge, auth=self._auth, reads=reads)

@@ -25,6 +25,8 @@ STATES = ("qualified", "not_qualified", "opted_in", "opted_out", "in_progress", 
 INVALID_API_KEY = "Invalid_api_key"
 USER_NOT_FOUND = "User_not_found"
 NO_ACTIVE_CAMPAIGN_FOUND = "No_active_campaign_found"
+NO_CAMPAIGN_FOUND = "no_campaign_found"
+CAMPAIGN_NOT_FOUND = (NO_ACTIVE_CAMPAIGN_FOUND, NO_CAMPAIGN_FOUND)
 
 GENERIC_CODES = (INVALID_API_KEY, USER_NOT_FOUND, NO_ACTIVE_CAMPAIGN_FOUND)
 """What any operation may answer. The document leaves its generic errors to another one; these say what can be wrong
@@ -150,7 +152,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "/priv/v1/apps/{api_key}/external/users/{external_id}/external/campaigns/{permalink}/progress",
         "/api/v1/apps/{api_key}/campaigns/{campaign_id}/progress?auth_token={auth_token}",
         "/api/v1/apps/{api_key}/external/campaigns/{permalink}/progress?auth_token={auth_token}",
-        codes=("no_campaign_found",),
+        codes=(NO_CAMPAIGN_FOUND,),
     ),
     *_forms(
         "eligible_campaigns",

@@ -18,11 +18,7 @@ import msgspec
 from airflow_provider_optimove.clients.answers import clipped
 from airflow_provider_optimove.clients.long_writes import Journal, Log, Pace, Record, UnknownProgressError
 from airflow_provider_optimove.clients.sessionm.client import SessionMClient
-from airflow_provider_optimove.clients.sessionm.endpoints import (
-    INVALID_API_KEY,
-    NO_ACTIVE_CAMPAIGN_FOUND,
-    USER_NOT_FOUND,
-)
+from airflow_provider_optimove.clients.sessionm.endpoints import CAMPAIGN_NOT_FOUND, INVALID_API_KEY, USER_NOT_FOUND
 from airflow_provider_optimove.exceptions import MOST_PROBLEMS_SHOWN, RemoteSystemError, SessionMError
 
 OPERATION = "opt_in"
@@ -30,7 +26,6 @@ OPERATION = "opt_in"
 STRETCH = 50
 """Customers that may be in doubt after a crash. To record each one would take as long as its call."""
 
-CAMPAIGN_NOT_FOUND = (NO_ACTIVE_CAMPAIGN_FOUND, "no_campaign_found")
 # Reasons that hold for every customer: the key, the campaign or its time is wrong, or the campaign is full.
 OF_ALL_CUSTOMERS = (
     *(*CAMPAIGN_NOT_FOUND, INVALID_API_KEY),
@@ -352,9 +347,13 @@ class OptIns:
 
     def _lost(self, customer: Customer, error: SessionMError) -> SessionMError:
         """The error of a call whose outcome is unknown: permanent only where the next try could not go on."""
+        if self._record.remembers:
+            asks, resends = "whether that customer takes part", "that customer"
+        else:
+            asks, resends = "who of all customers takes part", "all customers"
         goes_on = {
-            "check": "The next try asks first whether that customer takes part",
-            "resend": "The next try opts that customer in again",
+            "check": f"The next try asks first {asks}",
+            "resend": f"The next try opts {resends} in again",
             "fail": ADVICE,
         }
         lost = SessionMError(

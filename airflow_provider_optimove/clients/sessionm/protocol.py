@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import re
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn, TypeVar
 from urllib.parse import quote
@@ -25,6 +26,7 @@ from airflow_provider_optimove.clients.http import ConnectionFailure, HttpAnswer
 from airflow_provider_optimove.clients.sessionm.endpoints import (
     CAMPAIGN_ATTRIBUTES,
     CAMPAIGN_IDS,
+    CAMPAIGN_NOT_FOUND,
     CAMPAIGN_TYPES,
     CREATIVES,
     CUSTOMER_IDS,
@@ -55,6 +57,7 @@ OPERATIONS: Mapping[str, Operation] = {
 PASSING_CODES = {"opt_in_error"}
 
 NOT_JSON = object()
+BEGIN_OF_DATA = re.compile(rb"\s*(?:\[\s*)?{\s*\"")
 AUTH_TOKEN = re.compile(rb"(auth_token(?:=|%3D))[^&\s\"'<\\]+", re.IGNORECASE)
 ALLOWED = {"sections[]": SECTIONS, "filters[]": FILTERS, "creatives[]": CREATIVES}
 PAIRS = (("starts_at", "ends_at"), ("opt_in_starts_at", "opt_in_ends_at"))
@@ -179,7 +182,8 @@ def campaign_to_create(campaign: Mapping[str, Any]) -> dict[str, Any]:
     problems: list[str] = []
     sent = {str(name): value for name, value in campaign.items() if value is not None}
     wrong = {name for name in REQUIRED_ATTRIBUTES if not str(sent.get(name, "")).strip()}
-    problems += [f"{name}: missing" for name in REQUIRED_ATTRIBUTES if name in wrong]
+    unknown = [name for name in sent if name not in CAMPAIGN_ATTRIBUTES]
+    problems += [f"{name}: missing{_misspelt(name, unknown)}" for name in REQUIRED_ATTRIBUTES if name in wrong]
     for name in IDS_OF_NEW_CAMPAIGNS:
         if sent.get(name, "") != "":
             sent[name] = _id_text(name, sent[name], problems)
@@ -210,6 +214,11 @@ def campaign_to_create(campaign: Mapping[str, Any]) -> dict[str, Any]:
             problems.append(f"holds what cannot be sent: {error}")
     _check(operation, problems, "the campaign is not valid")
     return sent
+
+
+def _misspelt(name: str, unknown: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, unknown, n=1)
+    return f"; is {close[0]!r} a misspelling of it?" if close else ""
 
 
 def _attribute(name: str, value: Any) -> Any:
@@ -245,7 +254,12 @@ def _check(operation: str, problems: Collection[str], message: str = "the argume
 # Answers
 
 
-def answer_of(operation: str, outcome: HttpAnswer | ConnectionFailure, part: Callable[[Any], T | None]) -> T:
+def answer_of(
+    operation: str,
+    outcome: HttpAnswer | ConnectionFailure,
+    part: Callable[[Any], T | None],
+    ids: Mapping[str, Any] | None = None,
+) -> T:
     """What an outcome means for the caller.
 
     Only an object whose ``status`` is ``error`` is an error; a bare campaign has a status of its own.
@@ -253,6 +267,7 @@ def answer_of(operation: str, outcome: HttpAnswer | ConnectionFailure, part: Cal
     :param operation: what was called.
     :param outcome: the answer, or that there was none.
     :param part: takes what is wanted out of a decoded answer; returns None where it is not there.
+    :param ids: what was given for each id; an error names the campaign that SessionM does not find.
     :raises TryAgain: the call may be repeated: nothing happened, or it only reads.
     :raises SessionMError: whatever repeating does not mend.
     """
@@ -265,7 +280,9 @@ def answer_of(operation: str, outcome: HttpAnswer | ConnectionFailure, part: Cal
         outcome = replace(outcome, body=AUTH_TOKEN.sub(rb"\1***", outcome.body))
         told = _told_in(_decoded(outcome))
         if told is not None:
-            _raise_told(called, outcome, told)
+            _raise_told(called, outcome, told, ids or {})
+        if not 200 <= outcome.status < 300:
+            outcome = _without_data(outcome)
     raise _unexpected(called, success_of(called, outcome, SessionMError))
 
 
@@ -290,9 +307,28 @@ def _told_in(content: Any) -> Told | None:
     return Told(None if code is None else str(code), ": ".join(words))
 
 
-def _raise_told(operation: Operation, answer: HttpAnswer, told: Told) -> NoReturn:
+def _without_data(answer: HttpAnswer) -> HttpAnswer:
+    """The answer of an error, with words in place of JSON that explains nothing: it may hold campaigns or customers."""
+    size, content = f"{len(answer.body):,} bytes", _decoded(answer)
+    if content is NOT_JSON:
+        said = f"JSON that breaks off after {size}" if BEGIN_OF_DATA.match(answer.body) else None
+    else:
+        said = f"{_kind_of(content)} of about {size}" if explanation(answer.body).data is not None else None
+    return answer if said is None else replace(answer, body=said.encode())
+
+
+def _kind_of(content: Any) -> str:
+    """What JSON is, in words that do not show it."""
+    kinds: Mapping[type, str] = {dict: "a JSON object", list: "a JSON array"}
+    return kinds.get(type(content), "a JSON value")
+
+
+def _raise_told(operation: Operation, answer: HttpAnswer, told: Told, ids: Mapping[str, Any]) -> NoReturn:
     status, code = answer.status, (told.code or "").lower()
     message = f"SessionM answered {clipped(told.code or 'an error without a code')}"
+    if code in {not_found.lower() for not_found in CAMPAIGN_NOT_FOUND}:
+        campaign = [f"{name} {clipped(str(ids[name]))}" for name in CAMPAIGN_IDS if ids.get(name) is not None]
+        message = " for ".join((message, *campaign))
     if told.words:
         message = f"{message}: {clipped(told.words)}"
     if status == 401 or code == INVALID_API_KEY.lower():
@@ -324,9 +360,11 @@ def _unexpected(operation: Operation, answer: HttpAnswer) -> SessionMError:
     if broken_off:
         message = f"the answer broke off after {len(answer.body):,} bytes, or is not JSON"
     else:
-        # Not an object or an array itself: it may hold customers' data.
         said = words.text or "nothing"
-        shown = f"an HTML page ({said})" if words.is_html else said if content is NOT_JSON else "something else"
+        shown = f"an HTML page ({said})" if words.is_html else said
+        if content is not NOT_JSON:
+            # Not itself: it may hold customers' data.
+            shown = f"{_kind_of(content)} of about {len(answer.body):,} bytes"
         message = f"expected {WANTED[operation.name]}, and SessionM answered: {shown}"
     error = SessionMError(message, function=operation.name, status=answer.status)
     if broken_off or not operation.repeatable:

@@ -44,6 +44,8 @@ READS: dict[str, Callable[[SessionMClient], Any]] = {
     "campaign_info": lambda client: client.campaign_info(campaign_id=1),
 }
 ALL = {**WRITES, **READS}
+CAMPAIGN_OF_A_CUSTOMER = '{"campaigns": [{"name": "Winter"}], "customer": "ada@example.com"}'
+EXTERNAL_ID = "C0000017"
 
 
 def failing(call: Callable[[SessionMClient], Any], client: SessionMClient) -> SessionMError:
@@ -208,7 +210,7 @@ def test_pages_without_end(sessionm: SessionMSandbox, client: SessionMClient) ->
 def test_a_number_of_pages_that_is_none(serve: LocalServers, connect: Connect, pages: Any) -> None:
     server = serve(serve.answering(body=page(1, pages, 1)))
     error = failing(READS["eligible_campaigns"], connect(server.url))
-    assert error.message == "expected a page of campaigns, and SessionM answered: something else"
+    assert error.message.startswith("expected a page of campaigns, and SessionM answered: a JSON object of about ")
 
 
 # What is repeated
@@ -307,7 +309,9 @@ def test_nobody_listens(serve: LocalServers, connect: Connect, clock: Clock) -> 
     [
         ("<html><body>Blocked</body></html>", "an HTML page (Blocked)"),
         ("", "nothing"),
-        ('{"customers": ["ada@example.com"]}', "something else"),
+        ('{"customers": ["ada@example.com"]}', "a JSON object of about 34 bytes"),
+        ('["ada@example.com"]', "a JSON array of about 19 bytes"),
+        ('"ada@example.com"', "a JSON value of about 17 bytes"),
         ("not now", "not now"),
     ],
 )
@@ -318,6 +322,56 @@ def test_a_read_that_is_answered_with_something_else(
     error = failing(READS[name], client)
     assert error.message.endswith(f"SessionM answered: {shown}")
     assert of(error)[0] is False
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (CAMPAIGN_OF_A_CUSTOMER, "a JSON object of about 66 bytes"),
+        (f"[{CAMPAIGN_OF_A_CUSTOMER}]", "a JSON array of about 68 bytes"),
+        (CAMPAIGN_OF_A_CUSTOMER[:-2], "JSON that breaks off after 64 bytes"),
+        ('{"message": "out of order"}', "out of order"),
+        ("[out of order]", "[out of order]"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [(500, "the server failed"), (404, "no such address, or nothing there"), (429, "too many calls")],
+)
+def test_data_explains_no_error(
+    sessionm: SessionMSandbox, connect: Connect, clock: Clock, status: int, told: str, body: str, shown: str
+) -> None:
+    sessionm.fail("progress", status=status, body=body, times=None)
+    error = failing(READS["progress"], connect(sessionm.url, retry_limit=0))
+    assert error.message == f"{told}: {shown}"
+
+
+@pytest.mark.parametrize("code", ["no_campaign_found", "No_active_campaign_found", "NO_CAMPAIGN_FOUND"])
+def test_a_campaign_that_is_not_found_is_named(sessionm: SessionMSandbox, client: SessionMClient, code: str) -> None:
+    for operation in ("progress", "campaign_info", "opt_in", "campaigns_of_customer"):
+        sessionm.refuse(operation, code)
+    calls: dict[str, Callable[[SessionMClient], Any]] = {
+        " for permalink winter-26": lambda client: client.progress(permalink="winter-26", external_id=EXTERNAL_ID),
+        " for campaign_id 565": lambda client: client.campaign_info(campaign_id=565),
+        " for campaign_id 7": lambda client: client.opt_in(7, external_id=EXTERNAL_ID),
+        "": lambda client: client.campaigns_of_customer(external_id=EXTERNAL_ID),
+    }
+    for words, call in calls.items():
+        error = failing(call, client)
+        assert error.message.startswith(f"SessionM answered {error.code}{words}")
+        assert " for " not in error.message.removeprefix(f"SessionM answered {error.code}{words}")
+        assert EXTERNAL_ID not in str(error)
+
+
+def test_a_secret_in_place_of_a_permalink_is_not_named(sessionm: SessionMSandbox, client: SessionMClient) -> None:
+    sessionm.refuse("campaign_info", "no_campaign_found")
+    error = failing(lambda client: client.campaign_info(permalink=f"x{SECRET}"), client)
+    assert "for permalink x***" in str(error)
+
+
+def test_no_campaign_is_named_where_the_customer_is_unknown(sessionm: SessionMSandbox, client: SessionMClient) -> None:
+    error = failing(lambda client: client.progress(permalink="winter-26", external_id="nobody"), client)
+    assert ((error.code or "").lower(), "winter-26" in str(error)) == ("user_not_found", False)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 302])

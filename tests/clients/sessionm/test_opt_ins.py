@@ -302,6 +302,33 @@ LOST: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("keeps", "policy", "words"),
+    [
+        (True, {"on_uncertain": "check"}, "The next try asks first whether that customer takes part"),
+        (True, {"on_uncertain": "resend"}, "The next try opts that customer in again"),
+        (False, {"on_uncertain": "check"}, "The next try asks first who of all customers takes part"),
+        (True, {"on_uncertain": "check", "durable": False}, "The next try asks first who of all customers takes part"),
+        (False, {"on_uncertain": "resend"}, "The next try opts all customers in again"),
+    ],
+)
+def test_a_lost_answer_tells_what_the_next_try_does(
+    sessionm: SessionMSandbox, connect: Connect, keeps: bool, policy: dict[str, Any], words: str
+) -> None:
+    task = Task(sessionm, connect, 10, **policy)
+    task.remembers = keeps
+    sessionm.fail("opt_in", drop="after", after=4)
+    assert f"in doubt: the customer of row 5. {words})" in task.fails().message
+    sessionm.calls.clear()
+    task.run()
+    asked = [call.function for call in sessionm.calls]
+    nothing_kept = not keeps or not policy.get("durable", True)
+    if policy["on_uncertain"] == "check":
+        assert asked.count("progress") == (10 if nothing_kept else 1)
+    else:
+        assert asked == ["opt_in"] * (10 if nothing_kept else 6)
+
+
 @pytest.mark.parametrize("fault", LOST, ids=str)
 def test_after_a_lost_answer_the_next_try_asks(task: Task, fault: dict[str, Any]) -> None:
     task.sandbox.fail("opt_in", **fault, after=11)

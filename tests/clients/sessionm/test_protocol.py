@@ -207,7 +207,10 @@ def test_other_attributes_pass() -> None:
         ({"template": "game"}, "template: expected promotion"),
         ({"campaign_type": "promotion", "template": "messaging"}, "template: expected the same as campaign_type"),
         ({"ends_at": BEGIN}, "ends_at: expected a time after starts_at"),
-        ({"ends_at": "2026-12-24"}, "ends_at: expected a datetime, or a text such as"),
+        (
+            {"ends_at": "2026-12-24"},
+            "ends_at: expected a datetime, or a text such as 2026-11-20T09:30:00Z, got '2026-12-24'",
+        ),
         ({"ends_at": datetime.date(2026, 12, 24)}, "ends_at: expected a datetime"),
         ({"reporting_ends_at": "soon"}, "reporting_ends_at: expected a datetime"),
         (
@@ -219,6 +222,7 @@ def test_other_attributes_pass() -> None:
         ({"weight": "abc"}, "weight: expected a whole number, got 'abc'"),
         ({"weight": True}, "weight: expected a whole number, got True"),
         ({"total_budget": 1.5}, "total_budget: expected a whole number, got 1.5"),
+        ({"optin_required": "yes"}, "optin_required: expected true or false, got 'yes'"),
         ({"optin_required": "None"}, "optin_required: expected true or false, got 'None'"),
         ({"optin_required": ""}, "optin_required: expected true or false, got ''"),
         ({"qualified": 2}, "qualified: expected true or false, got 2"),
@@ -245,6 +249,24 @@ def test_campaigns_that_are_not_sent(change: dict[str, Any], words: str) -> None
     (problem,) = caught.value.problems
     assert problem.startswith(words)
     assert len(problem) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        ("starts_at", "start_at", "; is 'start_at' a misspelling of it?"),
+        ("ends_at", "endsAt", "; is 'endsAt' a misspelling of it?"),
+        ("starts_at", "begin", ""),
+        # It has a meaning of its own.
+        ("starts_at", "start_date", ""),
+    ],
+)
+def test_an_attribute_that_may_be_misspelt(name: str, given: str, words: str) -> None:
+    campaign = {**CAMPAIGN, given: CAMPAIGN[name]}
+    del campaign[name]
+    with pytest.raises(OptimoveInputError) as caught:
+        protocol.campaign_to_create(campaign)
+    assert caught.value.problems == (f"{name}: missing{words}",)
 
 
 def test_a_campaign_is_a_mapping() -> None:
@@ -308,7 +330,8 @@ def test_a_byte_order_mark_is_no_part_of_it() -> None:
 def test_a_created_campaign_has_an_id(content: dict[str, Any]) -> None:
     answer = HttpAnswer(200, "OK", {}, json.dumps({"status": "ok", "campaign": content}).encode())
     with pytest.raises(
-        SessionMError, match="expected the campaign with its id, and SessionM answered: something else"
+        SessionMError,
+        match=r"expected the campaign with its id, and SessionM answered: a JSON object of about \d+ bytes",
     ) as caught:
         protocol.answer_of("create_campaign", answer, protocol.created_campaign_in)
     assert (caught.value.permanent, caught.value.may_have_happened) == (True, True)
