@@ -49,10 +49,9 @@ END_OF_A_CALL = re.compile(rb"\s*\)\s*;?\s*")
 # The line of the document that follows may hold anything.
 YAJL_COMPLAINT = re.compile(r"(?:lexical|parse) error: [^\n\\]*")
 
-# JSON up to its next number, as far as its texts are complete; the rest of a text; and a number.
-NO_NUMBER = re.compile(rb'(?:[^"0-9-]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+# JSON up to its next number, as far as its texts are complete, and the number; the rest of a text; a number.
+TO_NEXT_NUMBER = re.compile(rb'((?:[^"0-9-]++|"(?:[^"\\]++|\\.)*+")*+)([-0-9][-+.0-9eE]*+)?', re.DOTALL)
 REST_OF_TEXT = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-NUMBER = re.compile(rb"[-+.0-9eE]++")
 VALID_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?")
 
 _encode = msgspec.json.Encoder()
@@ -475,25 +474,24 @@ class _NumbersAsText:
         data = self._held_back + data
         self._held_back = b""
         parts: list[bytes] = []
-        start = 0
-        if self._in_text:
-            start = self._rest_of_text(data, 0, parts)
-        while start < len(data):
-            found = NO_NUMBER.match(data, start)
-            assert found
-            parts.append(found[0])
+        start = self._rest_of_text(data, 0, parts) if self._in_text else 0
+        if start == len(data):
+            return b"".join(parts)
+        for found in TO_NEXT_NUMBER.finditer(data, start):
+            before, number = found.groups()
+            parts.append(before)
             start = found.end()
-            if data[start : start + 1] == b'"':
-                parts.append(b'"')
-                start = self._rest_of_text(data, start + 1, parts)
-            elif number := NUMBER.match(data, start):
-                start = number.end()
-                if start == len(data) and not last:
-                    self._held_back = number[0]
-                elif VALID_NUMBER.fullmatch(number[0]):
-                    parts.append(b'"%b"' % number[0])
-                else:
-                    raise _Unreadable("the JSON is not valid: a number in it is none")
+            if not number:
+                break
+            if start == len(data) and not last:
+                self._held_back = number
+            elif VALID_NUMBER.fullmatch(number):
+                parts += (b'"', number, b'"')
+            else:
+                raise _Unreadable("the JSON is not valid: a number in it is none")
+        if start < len(data):
+            parts.append(b'"')
+            self._rest_of_text(data, start + 1, parts)
         return b"".join(parts)
 
     def _rest_of_text(self, data: bytes, start: int, parts: list[bytes]) -> int:
