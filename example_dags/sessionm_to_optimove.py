@@ -7,7 +7,9 @@ Its external id is the PromoCode; a campaign that has a new name gets it in Opti
 counts as which interaction is the parameter ``events``; a customer's interaction is reported once, on the day it is
 seen. Tell it in ``campaigns`` which campaign of Optimove's is about which of SessionM's, by its permalink. By hand::
 
-    airflow dags trigger sessionm_interactions --conf '{"campaigns": {"6577": "winter-26"}, "channel_id": 504}'
+    airflow dags trigger sessionm_interactions --conf '{"campaigns": {"6577": "winter-26"}, "channel_id": 506}'
+
+Which campaigns the sandbox has to try it with, docs/sessionm.md tells.
 
 Copy this file into your dags folder. It needs the connections ``sessionm_default`` and ``optimove_default``. Customers
 have the same id in both: SessionM's external id is Optimove's CustomerID.
@@ -20,6 +22,7 @@ reports what is in its file.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -33,6 +36,8 @@ from airflow_provider_optimove.operators.optimove import (
     OptimoveUpdateCampaignInteractionsOperator,
 )
 from airflow_provider_optimove.transfers.sessionm_to_object_storage import SessionMCampaignsToObjectStorageOperator
+
+log = logging.getLogger(__name__)
 
 AIRFLOW_HOME = os.environ.get("AIRFLOW_HOME", os.path.expanduser("~/airflow"))
 FOLDER = Param(f"{AIRFLOW_HOME}/sessionm", type="string", description="Where files go, or a bucket")
@@ -99,7 +104,11 @@ def states_of_customers(
                     raise
                 states[customer] = "unknown"
         yield row, states[customer]
-    print(f"Campaign {campaign_id}, {permalink}: {Counter(states.values())}")
+    if states:
+        print(f"Campaign {campaign_id}, {permalink}: {Counter(states.values())}")
+    else:
+        where = "" if channel_id is None else f" on channel {channel_id}"
+        log.warning("Campaign %s has no customers in Optimove%s: nobody was asked for in SessionM", campaign_id, where)
 
 
 @dag(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from tests.conftest import DagRunResult
 pytest_plugins = ["airflow_provider_optimove.sandbox.pytest_plugin"]
 
 FILE = "sessionm_to_optimove.py"
+PAGE = (Path(__file__).parents[2] / "docs" / "sessionm.md").read_text()
 # SessionM's campaign 1 takes opt-ins.
 SESSIONM_CAMPAIGN = 1
 FACTS = ("CampaignID", "ChannelID", "TemplateID", "InteractionDate", "EventID")
@@ -190,11 +195,61 @@ def test_customers_whom_sessionm_does_not_know(campaign: Campaign, run_example: 
     assert campaign.arrived() == campaign.interactions(opened=campaign.customers[1:])
 
 
-def test_a_wrong_permalink_reports_nothing(campaign: Campaign, run_example: Run, tmp_path: Path) -> None:
+def test_a_wrong_permalink_reports_nothing(
+    campaign: Campaign,
+    run_example: Run,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     conf = campaign.conf(tmp_path, campaigns={str(campaign.id): "summer"})
     run = run_example(FILE, "sessionm_interactions", conf=conf)
     assert run.states["new_interactions"] == "failed"
     assert campaign.arrived() == []
+    assert "no_campaign_found for permalink summer (HTTP 404)" in caplog.text + capfd.readouterr().out
+
+
+def test_a_campaign_without_customers(
+    campaign: Campaign,
+    run_example: Run,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    run = run_example(FILE, "sessionm_interactions", conf=campaign.conf(tmp_path, channel_id=999))
+    assert set(run.states.values()) == {"success"}
+    warning = f"Campaign {campaign.id} has no customers in Optimove on channel 999: nobody was asked for in SessionM"
+    assert warning in caplog.text + capfd.readouterr().out
+    assert campaign.sessionm.calls == []
+
+
+def test_the_command_of_the_page_reports_something(
+    optimove_sandbox: OptimoveSandbox, sessionm_sandbox: SessionMSandbox, run_example: Run, tmp_path: Path
+) -> None:
+    (told,) = re.findall(r"airflow dags trigger sessionm_interactions --conf '(.*)'", PAGE)
+    run = run_example(FILE, "sessionm_interactions", conf={"folder": str(tmp_path), **json.loads(told)})
+    assert set(run.states.values()) == {"success"}
+    assert {interaction["EventID"] for interaction in optimove_sandbox.interactions} == {3}
+    assert {interaction["CampaignID"] for interaction in optimove_sandbox.interactions} == {6577}
+    assert sessionm_sandbox.campaigns[7].permalink in told
+
+
+def test_the_page_tells_how_to_find_other_campaigns(
+    optimove_sandbox: OptimoveSandbox, sessionm_sandbox: SessionMSandbox, run_example: Run, tmp_path: Path
+) -> None:
+    (command,) = re.findall(r"(python - <<'END'\n.*?\nEND)\n", PAGE, re.DOTALL)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["/bin/sh", "-c", command], env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    permalinks = re.findall(r"^SessionM: (\S+) Campaign \d+$", done.stdout, re.MULTILINE)
+    assert set(permalinks) == set(promotions_of(sessionm_sandbox))
+    campaigns = re.findall(r"^Optimove: (\d+)$", done.stdout, re.MULTILINE)
+    assert len(campaigns) > 1
+    # The second of SessionM's without opt-ins, which customers complete all the same.
+    conf = {"folder": str(tmp_path), "campaigns": {campaigns[0]: sessionm_sandbox.campaigns[16].permalink}}
+    assert sessionm_sandbox.campaigns[16].permalink in permalinks
+    run_example(FILE, "sessionm_interactions", conf=conf)
+    assert {interaction["CampaignID"] for interaction in optimove_sandbox.interactions} == {int(campaigns[0])}
 
 
 def test_without_campaigns_nothing_is_asked(campaign: Campaign, run_example: Run, tmp_path: Path) -> None:
