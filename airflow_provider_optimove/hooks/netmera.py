@@ -87,10 +87,10 @@ class NetmeraHook(SystemHook[NetmeraSettings, NetmeraClient], NetmeraOperations)
 
     @staticmethod
     def look(client: NetmeraClient) -> str:
-        """See whether the server answers; Netmera has no call that would try the keys and push nothing."""
+        """See whether any server answers; Netmera has no call that would try the keys and push nothing."""
         return (
-            f"HTTP {client.reach()} to a call without keys. The keys were not tried: Netmera has no call that"
-            " pushes nothing, so the first event will show whether they are right"
+            f"HTTP {client.reach()} to a call without keys. Whether that is Netmera, and whether the keys are right,"
+            " the first event will show: Netmera has no call that pushes nothing"
         )
 
     @property

@@ -268,8 +268,8 @@ def test_connection_test_tells_what_it_knows(netmera: NetmeraSandbox) -> None:
     ok, message = NetmeraHook().test_connection()
     assert ok
     assert message == (
-        f"127.0.0.1:{netmera.port} answers; HTTP 404 to a call without keys. The keys were not tried: Netmera has no"
-        " call that pushes nothing, so the first event will show whether they are right"
+        f"127.0.0.1:{netmera.port} answers; HTTP 404 to a call without keys. Whether that is Netmera, and whether the"
+        " keys are right, the first event will show: Netmera has no call that pushes nothing"
     )
     assert netmera.pushes == []
     assert ["x-netmera-api-key" in call.headers for call in netmera.calls] == [False]
