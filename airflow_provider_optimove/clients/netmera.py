@@ -110,6 +110,16 @@ def checked_event(
     return {**event, **(additional_fields or {})}
 
 
+def named(event: Mapping[str, Any], *, with_time: bool = True) -> str:
+    """What errors and the log call an event; nothing of a customer is in it.
+
+    :param event: as :func:`checked_event` returns it.
+    :param with_time: whether to tell its time, too.
+    """
+    name = f"event {event['eventTypeId']} of campaign {event['campaignId']} on channel {event['channelId']}"
+    return f"{name}, {event['timeStamp']} UTC" if with_time else name
+
+
 def json_of(event: Mapping[str, Any]) -> str:
     """An event as it is sent.
 
@@ -193,9 +203,19 @@ class NetmeraClient(SystemClient[NetmeraSettings], NetmeraOperations):
             status_decides=True,
         )
         operation = replace(PUSH, repeatable=True) if again else PUSH
+        # Before it leaves: the worker may not live to say it afterwards.
+        log.info("push_event: pushing %s", named(event))
         with self._translated():
-            judge = partial(success_of, operation, error=NetmeraError)
-            answer = self._exchange(PUSH.name, request, judge).answer
+            try:
+                judge = partial(success_of, operation, error=NetmeraError)
+                answer = self._exchange(PUSH.name, request, judge).answer
+            except NetmeraError as error:
+                if error.status == 404:
+                    error.add("are the connection's host and app key right?")
+                if error.may_have_happened:
+                    error.add(f"it was {named(event)}")
+                raise
+        log.info("push_event: Netmera has %s", named(event))
         if explanation(answer.body).is_html:
             log.warning(
                 "push_event: HTTP %s came with an HTML page: a firewall or proxy may have answered in Netmera's place."
@@ -276,4 +296,5 @@ __all__ = [
     "PushedEvent",
     "checked_event",
     "json_of",
+    "named",
 ]

@@ -124,37 +124,45 @@ class NetmeraPushEventOperator(RememberedWriteOperator):
 
     def write(self, context: Context) -> tuple[dict[str, Any], Callable[[], None]]:
         """Check the events and tell Netmera of them."""
+        from airflow_provider_optimove.clients.netmera import named
+
         writes = self._writes(context)
         pushed = []
-        for number, (write, event) in enumerate(writes, 1):
+        for number, (write, event, of_now) in enumerate(writes, 1):
+            calls_before = self.hook.client.calls_made
             try:
                 pushed.append(write.run(partial(self._send, event)))
             except RemoteSystemError as error:
+                if error.may_have_happened and self.hook.client.calls_made == calls_before:
+                    error.add(
+                        f"this try was to push {named(event, with_time=not of_now)}; the log of an earlier one tells"
+                        " what that pushed, and of what time"
+                    )
                 if len(writes) > 1:
                     error.add(
                         f"event {number} of {len(writes)}: those before it were pushed, those after it were not sent by"
                         " this try; docs/netmera.md tells how to have them pushed"
                     )
                 raise
-            told = (event[name] for name in ("eventTypeId", "campaignId", "channelId"))
-            self.log.info("Netmera has event %s of campaign %s on channel %s", *told)
 
         def finish() -> None:
-            for write, _ in writes:
+            for write, _, _ in writes:
                 write.finish()
 
         return {"pushed": pushed}, finish
 
-    def _writes(self, context: Context) -> list[tuple[WriteOnce, dict[str, Any]]]:
-        """The events, all of them checked, and what sends each once."""
+    def _writes(self, context: Context) -> list[tuple[WriteOnce, dict[str, Any], bool]]:
+        """The events, all of them checked, what sends each once, and whether its time is that of the try."""
         from airflow_provider_optimove.clients.netmera import checked_event
 
         arguments = self._arguments(context)
         events = [checked_event(**of_event) for of_event in arguments]
-        keys = [STATE] if len(events) == 1 else [f"{STATE}_{number}" for number in range(1, len(events) + 1)]
+        of_now = [of_event.get("timestamp") is None for of_event in arguments]
+        alone = len(events) == 1
+        keys = [STATE] if alone else [f"{STATE}_{number}" for number in range(1, len(events) + 1)]
         return [
-            (self._write(context, event, key, alone=len(events) == 1, of_now=of_event.get("timestamp") is None), event)
-            for event, key, of_event in zip(events, keys, arguments, strict=True)
+            (self._write(context, event, key, alone=alone, of_now=now), event, now)
+            for event, key, now in zip(events, keys, of_now, strict=True)
         ]
 
     def _arguments(self, context: Context) -> list[dict[str, Any]]:

@@ -59,6 +59,10 @@ def client(netmera: NetmeraSandbox, clock: Clock) -> Iterator[NetmeraClient]:
         yield made
 
 
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 # What is sent
 
 
@@ -132,10 +136,10 @@ def test_an_unknown_channel_is_sent_with_a_warning(
 ) -> None:
     netmera.channels = (459, 7001)
     client.push_event(13, 6577, 459)
-    assert caplog.messages == []
+    assert warnings_in(caplog) == []
     client.push_event(13, 6577, 7001)
     assert [push["channelId"] for push in netmera.pushes] == [459, 7001]
-    (warning,) = caplog.messages
+    (warning,) = warnings_in(caplog)
     assert "channel 7001 is none of those documented for Netmera, 459 and 481" in warning
 
 
@@ -221,7 +225,7 @@ def test_any_2xx_is_success(
     for _ in range(2):
         assert client.push_event(13, 6577, 459, MOMENT)["event_type"] == 13
     assert netmera.pushes == [EVENT, EVENT]
-    assert caplog.messages == []
+    assert warnings_in(caplog) == []
 
 
 def test_a_page_on_a_200_is_a_success_with_a_warning(
@@ -229,7 +233,7 @@ def test_a_page_on_a_200_is_a_success_with_a_warning(
 ) -> None:
     netmera.fail("push_event", body="<html><body>Checking your browser</body></html>", content_type="text/html")
     assert client.push_event(13, 6577, 459, MOMENT)["campaign_id"] == 6577
-    (warning,) = caplog.messages
+    (warning,) = warnings_in(caplog)
     assert "HTTP 200 came with an HTML page" in warning
 
 
@@ -254,7 +258,7 @@ def test_a_2xx_whose_body_does_not_come_is_a_success(
     with client_of(server.url) as client:
         assert client.push_event(13, 6577, 459, MOMENT)["event_type"] == 13
     assert len(server.received) == 1
-    assert caplog.messages == []
+    assert warnings_in(caplog) == []
 
 
 def test_a_single_event_without_a_customer_is_warned_of(
@@ -262,9 +266,9 @@ def test_a_single_event_without_a_customer_is_warned_of(
 ) -> None:
     client.push_event(11, 6577, 459, MOMENT, OF_A_CUSTOMER)
     client.push_event(13, 6577, 459, MOMENT)
-    assert caplog.messages == []
+    assert warnings_in(caplog) == []
     client.push_event(11, 6577, 459, MOMENT)
-    assert caplog.messages == ["push_event: event 11 has no additional fields, so that it names no customer"]
+    assert warnings_in(caplog) == ["push_event: event 11 has no additional fields, so that it names no customer"]
     assert len(netmera.pushes) == 3
 
 
@@ -303,7 +307,11 @@ def test_a_failed_look_takes_no_effect(serve: LocalServers, clock: Clock) -> Non
             "<html><body>Blocked</body></html>",
             "not permitted: Blocked [an HTML page: a firewall or proxy may have",
         ),
-        (404, "", "no such address, or nothing there: Not Found (HTTP 404)"),
+        (
+            404,
+            "",
+            "no such address, or nothing there: Not Found (are the connection's host and app key right?) (HTTP 404)",
+        ),
         (405, "POST, please", "POST, please (HTTP 405)"),
         (415, "", "Unsupported Media Type (HTTP 415)"),
     ],
@@ -317,6 +325,8 @@ def test_a_refusal_is_final_and_nothing_was_pushed(
     error = caught.value
     assert str(error).startswith("push_event: ")
     assert said in str(error)
+    assert ("app key right?" in str(error)) == (status == 404)
+    assert "campaign 6577" not in str(error)
     assert (error.status, error.permanent, error.may_have_happened) == (status, True, False)
     assert (len(netmera.calls), netmera.pushes, client.may_have_happened) == (1, [], False)
 
@@ -380,6 +390,7 @@ def test_what_may_have_happened_is_never_sent_again(
     with pytest.raises(NetmeraError, match="it was not sent again because a second one may push twice") as caught:
         client.push_event(13, 6577, 459)
     assert (caught.value.permanent, caught.value.may_have_happened) == (True, True)
+    assert "(it was event 13 of campaign 6577 on channel 459, 20" in str(caught.value)
     assert client.may_have_happened
     assert (len(netmera.calls), len(netmera.pushes)) == (1, arrived)
 
@@ -465,8 +476,12 @@ def test_customers_are_in_no_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     client.push_event(11, 6577, 459, MOMENT, OF_A_CUSTOMER)
-    assert len(netmera.pushes) == 1
+    netmera.fail("push_event", drop="after")
+    with pytest.raises(NetmeraError) as caught:
+        client.push_event(11, 6577, 459, MOMENT, OF_A_CUSTOMER)
+    assert len(netmera.pushes) == 2
     assert OF_A_CUSTOMER["customerID"] not in "".join(f"{r.getMessage()} {r.args}" for r in caplog.records)
+    assert OF_A_CUSTOMER["customerID"] not in str(caught.value)
 
 
 def test_apps_are_told_apart_without_their_keys() -> None:

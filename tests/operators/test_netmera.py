@@ -19,6 +19,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, A
 from airflow_provider_optimove.exceptions import NetmeraError, OptimoveInputError
 from airflow_provider_optimove.operators.netmera import NetmeraPushEventOperator
 from airflow_provider_optimove.sandbox import NetmeraSandbox
+from tests.written import forms_of, said_in
 
 # Masked by nothing but the provider's own care: too odd for any pattern.
 APP_KEY, API_KEY = "fake+app=key&71c3", "fake/rest+key=93c2"
@@ -227,6 +228,47 @@ def test_a_lost_answer_leaves_it_in_doubt(netmera: NetmeraSandbox, fault: dict[s
     for _ in range(2):
         assert "Nothing was sent now" in str(task.fails("the earlier try ended while it sent"))
     assert netmera.pushes == [SENT]
+
+
+def test_a_doubt_names_the_push_that_it_is_about(netmera: NetmeraSandbox) -> None:
+    netmera.fail("push_event", drop="after")
+    task = Task(EXECUTED)
+    which = f"event 13 of campaign 6577 on channel 459, {MOMENT} UTC"
+    task.fails(rf"\(it was {which}\)")
+    later = str(task.fails(rf"\(this try was to push {which}; the log of an earlier one tells what that pushed"))
+    assert later.count(which) == 1
+
+
+def test_a_doubt_about_an_earlier_try_does_not_tell_the_time_of_this_one(netmera: NetmeraSandbox) -> None:
+    netmera.fail("push_event", drop="after")
+    task = Task(**{**BULK, "timestamp": None})
+    error = task.fails("may push twice")
+    (push,) = netmera.pushes
+    assert f"(it was event 13 of campaign 6577 on channel 459, {push['timeStamp']} UTC)" in str(error)
+    task.fails(r"\(this try was to push event 13 of campaign 6577 on channel 459; the log of an earlier one tells")
+
+
+def test_the_log_names_the_push_before_it_leaves(
+    netmera: NetmeraSandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "airflow_provider_optimove")
+    which = f"event 13 of campaign 6577 on channel 459, {MOMENT} UTC"
+
+    def logged() -> list[str]:
+        return [message for message in caplog.messages if which in message]
+
+    said_when_it_left: list[list[str]] = []
+    exchange = "airflow_provider_optimove.clients.netmera.NetmeraClient._exchange"
+    original = NetmeraPushEventOperator(task_id="x").hook.client.__class__._exchange
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        said_when_it_left.append(logged())
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(exchange, noted)
+    Task(**BULK).run()
+    assert said_when_it_left == [[f"push_event: pushing {which}"]]
+    assert logged() == [f"push_event: pushing {which}", f"push_event: Netmera has {which}"]
 
 
 def test_in_doubt_it_is_pushed_again_where_that_is_wanted(netmera: NetmeraSandbox) -> None:
@@ -506,14 +548,24 @@ retried_push()
     ("fault", "pushes"), [({"drop": "after"}, 1), ({"status": 429}, 1 if AIRFLOW_V_3_3_PLUS else 0)]
 )
 def test_retries_in_airflow(
-    netmera: NetmeraSandbox, run_dag: Any, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], pushes: int
+    netmera: NetmeraSandbox,
+    run_dag: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    fault: dict[str, Any],
+    pushes: int,
 ) -> None:
+    caplog.set_level(logging.INFO)
     fields = {**json.loads(netmera.connection), "extra": {"retry_limit": 0}}
     monkeypatch.setenv("AIRFLOW_CONN_NETMERA_DEFAULT", json.dumps(fields))
     netmera.fail("push_event", **fault)
     run = run_dag(RETRIED)
     in_doubt = "drop" in fault or not AIRFLOW_V_3_3_PLUS
     assert run.states == {"push": "failed" if in_doubt else "success"}
+    if "drop" in fault:
+        (push,) = netmera.pushes
+        assert f"pushing event 13 of campaign 6577 on channel 459, {push['timeStamp']} UTC" in said_in(caplog, capfd)
     assert run.task_instances[0].try_number == (1 if "drop" in fault else 2)
     assert len(netmera.pushes) == pushes
 
@@ -531,9 +583,9 @@ def test_no_key_in_anything_that_a_run_writes(
     netmera.fail("push_event", status=400, body=echo)
     run = run_dag(RETRIED)
     assert run.states == {"push": "failed"}
-    said = caplog.text + "".join(capfd.readouterr())
+    said = said_in(caplog, capfd)
     assert "cannot serve ***" in said
-    forms = {form for key in (APP_KEY, API_KEY) for form in (key, quote(key), quote(key, safe=""))}
+    forms = forms_of(APP_KEY, API_KEY)
     assert [form for form in forms if form in said] == []
     with sqlite3.connect(airflow_db) as database:
         written = "".join(database.iterdump())
