@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -105,7 +106,7 @@ def test_the_hook_is_used_as_shown(netmera_sandbox: NetmeraSandbox) -> None:
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_what_to_do_at_3_am(netmera_sandbox: NetmeraSandbox, there: bool) -> None:
+def test_what_to_do_at_3_am(netmera_sandbox: NetmeraSandbox, caplog: pytest.LogCaptureFixture, there: bool) -> None:
     netmera_sandbox.fail("push_event", drop="after" if there else "before")
     state = TaskState()
 
@@ -115,9 +116,12 @@ def test_what_to_do_at_3_am(netmera_sandbox: NetmeraSandbox, there: bool) -> Non
         )
         return task.execute({"task_state_store": state})  # type: ignore[typeddict-item]
 
+    caplog.set_level(logging.INFO, "airflow_provider_optimove")
     for _ in range(2):
         with pytest.raises(NetmeraError, match="Look at the campaign in Netmera's panel"):
             push()
+    (line,) = re.findall(r"```text\n(.*)\n```", PAGE)
+    assert caplog.messages.count(line) == 1
     if there:
         names: dict[str, Any] = {}
         exec(ARRIVED, names)
