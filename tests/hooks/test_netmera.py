@@ -125,6 +125,11 @@ def test_app_keys_arrive_as_they_are(monkeypatch: pytest.MonkeyPatch, key: str) 
         assert len(netmera.pushes) == 1
 
 
+def test_blanks_around_keys_are_left_out() -> None:
+    settings = NetmeraHook.settings_of(connection(login=f" {APP_KEY}\n", password=f"{API_KEY} \n"))
+    assert (settings.app_key, settings.api_key) == (APP_KEY, API_KEY)
+
+
 def test_nothing_is_read_before_the_first_call() -> None:
     hook = NetmeraHook("no_such_connection")
     assert hook.netmera_conn_id == "no_such_connection"

@@ -234,7 +234,7 @@ def test_a_doubt_names_the_push_that_it_is_about(netmera: NetmeraSandbox) -> Non
     netmera.fail("push_event", drop="after")
     task = Task(EXECUTED)
     which = f"event 13 of campaign 6577 on channel 459, {MOMENT} UTC"
-    task.fails(rf"\(it was {which}\)")
+    assert str(task.fails(rf"\(it was {which}\)")).count(which) == 1
     later = str(task.fails(rf"\(this try was to push {which}; the log of an earlier one tells what that pushed"))
     assert later.count(which) == 1
 
