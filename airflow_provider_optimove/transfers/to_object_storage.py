@@ -145,12 +145,13 @@ class ToObjectStorageOperator(BaseOperator):
         """Check that the names of columns are names."""
         problems = []
         if isinstance(self.columns, str) or not all(isinstance(name, str) for name in self.columns or ()):
-            problems.append(f"columns: expected a list of names, got {self.columns!r}")
+            problems.append(f"columns: expected a list of names, got {self.columns!r}{_remark_on(self.columns)}")
         if not isinstance(self.rename or {}, Mapping) or not all(
             isinstance(name, str) for pair in (self.rename or {}).items() for name in pair
         ):
             problems.append(
                 f"rename: expected an object with names in the file by the fields' names, got {self.rename!r}"
+                f"{_remark_on(self.rename)}"
             )
         if problems:
             raise self.not_valid(*problems)
@@ -261,6 +262,13 @@ def named(function: str) -> Iterator[None]:
     except RemoteSystemError as error:
         error.function = error.function or function
         raise
+
+
+def _remark_on(argument: Any) -> str:
+    """What to say of a list or an object that a template has made text of."""
+    if isinstance(argument, str) and argument.lstrip().startswith(("[", "(", "{")):
+        return "; a template gives text, unless render_template_as_native_obj=True is set on the DAG"
+    return ""
 
 
 def _write_piece(writer: RowWriter, piece: Piece, *, as_they_came: bool) -> None:
