@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_optimove.clients.sticky_street import cursor, report
 from airflow_provider_optimove.clients.sticky_street.client import FIELDS, ReportArguments
@@ -104,14 +103,21 @@ def test_the_hook_does_what_the_page_says(
     assert arguments == set(ReportArguments.__annotations__)
 
 
-def test_the_connection_variable_is_a_connection() -> None:
-    (line,) = re.findall(r"^export AIRFLOW_CONN_STICKY_STREET_DEFAULT=.*$", PAGE, re.MULTILINE)
-    fields = json.loads(shlex.split(line)[1].split("=", 1)[1])
-    extra = json.dumps(fields.pop("extra"))
-    settings = StickyStreetHook.settings_of(Connection(conn_id="x", extra=extra, **fields))
-    assert settings.http.base_url == DEFAULT_HOST
+def test_the_connection_variables_are_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = re.findall(r"^export AIRFLOW_CONN_STICKY_STREET_DEFAULT=.*$", PAGE, re.MULTILINE)
+    (uri,) = re.findall(r"`(sticky-street://[^`]*)`", PAGE)
+    values = [shlex.split(line)[1].split("=", 1)[1] for line in lines] + [uri]
+    found = []
+    for value in values:
+        monkeypatch.setenv("AIRFLOW_CONN_STICKY_STREET_OF_PAGE", value)
+        connection = StickyStreetHook.get_connection("sticky_street_of_page")
+        assert connection.conn_type == StickyStreetHook.conn_type
+        found.append(StickyStreetHook.settings_of(connection))
+    assert [(settings.user_id, settings.account_id) for settings in found] == [("<user_id>", "<account_id>")] * 3
+    assert {settings.http.base_url for settings in found} == {DEFAULT_HOST}
     assert f"empty for `{DEFAULT_HOST}`" in PAGE
-    assert (settings.user_id, settings.account_id) == ("<user_id>", "<account_id>")
+    assert [settings.key_in_header for settings in found] == [False, True, False]
+    assert [settings.user_password for settings in found] == ["<user_password>", "<access_key>", "<user_password>"]
 
 
 def test_fields_of_the_form_have_their_labels() -> None:
@@ -184,8 +190,9 @@ def refused(sandbox: StickyStreetSandbox, wrong: dict[str, str], monkeypatch: py
     monkeypatch.setenv("AIRFLOW_CONN_STICKY_STREET_WRONG", json.dumps(fields))
     with pytest.raises(StickyStreetError) as caught:
         list(StickyStreetHook("sticky_street_wrong").all_customers())
+    words = caught.value.message.partition(" (")[0]
     named = {"key_in_header": "`api_access_key`"}.get(name, f"`{name}`")
-    return f"| a wrong {named} | error: {caught.value.message} | HTTP {caught.value.status} |"
+    return f"| a wrong {named} | error: {words} | HTTP {caught.value.status} |"
 
 
 COMMON = ("user_id", "user_password", "account_id", "type", "report")

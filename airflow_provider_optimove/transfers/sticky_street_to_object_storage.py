@@ -41,11 +41,12 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
     :param date_start: the first day of transactions; needs ``selected_campaigns``.
     :param date_end: the last day of transactions; needs ``selected_campaigns``.
     :param selected_campaigns: ids as text, as a list or with commas: only customers with a transaction in one of them.
-    :param last: only customers that are new or changed since this id; 0: all. It excludes ``selected_campaigns``, and
-        counts instead of the kept id.
+        A number is an id if it has 12 digits.
+    :param last: only customers that are new or changed since this id; 0: all. It excludes ``selected_campaigns`` and
+        the dates, and counts instead of the kept id.
     :param output: the format that Sticky Street is asked for, ``JSON`` or ``XML``; the file is the same.
     :param cursor_field: the name of the field that has the id to go on from: beside the customers, or of the last
-        customer. None: no id is kept. It excludes ``selected_campaigns``.
+        customer. None: no id is kept. It excludes ``selected_campaigns`` and the dates.
     :param cursor_variable: the Variable that keeps the id; None: ``sticky_street_last.<dag id>.<task id>``. Where the
         task is mapped, ``.<map index>`` follows either name.
     :param sticky_street_conn_id: the connection.
@@ -69,7 +70,7 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
         path: str,
         date_start: datetime.date | str | None = None,
         date_end: datetime.date | str | None = None,
-        selected_campaigns: Sequence[str] | str = (),
+        selected_campaigns: Sequence[str | int] | str | int = (),
         last: str | int | None = None,
         output: Literal["JSON", "XML"] = "JSON",
         cursor_field: str | None = None,
@@ -82,6 +83,8 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
         self.date_start = date_start
         self.date_end = date_end
         self.selected_campaigns = selected_campaigns
+        # A template, or the output of a task, may become the same.
+        self._of_all_campaigns = selected_campaigns == ()
         self.last = last
         # BaseOperator has an output of its own.
         self.answer_format: Literal["JSON", "XML"] = output
@@ -143,8 +146,12 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
             return None
         if not isinstance(self.cursor_field, str) or not self.cursor_field.strip():
             raise self.not_valid(f"cursor_field: expected the name of a field, got {self.cursor_field!r}")
+        others = {"date_start": self.date_start, "date_end": self.date_end}
+        excluded = [name for name, value in others.items() if value is not None]
         if self.selected_campaigns:
-            raise self.not_valid("cursor_field, selected_campaigns: the one excludes the other")
+            excluded.append("selected_campaigns")
+        if excluded:
+            raise self.not_valid(f"cursor_field: excludes {', '.join(excluded)}")
         mapped = f".{self._map_index}" if self._map_index >= 0 else ""
         variable = (self.cursor_variable or f"sticky_street_last.{self.dag_id}.{self.task_id}") + mapped
         if len(variable) > LONGEST_VARIABLE:
@@ -205,7 +212,7 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
         """The arguments of the call, checked."""
         from airflow_provider_optimove.clients.sticky_street.client import form_fields
 
-        if not self.selected_campaigns and self.selected_campaigns != ():
+        if not self.selected_campaigns and not self._of_all_campaigns:
             # As a template makes it of what is not there. It would ask for everybody.
             raise self.not_valid(f"selected_campaigns: {self.selected_campaigns!r} names none; leave it out for all")
         arguments: ReportArguments = {

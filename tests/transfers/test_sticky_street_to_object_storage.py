@@ -112,12 +112,13 @@ def test_which_customers(sandbox: StickyStreetSandbox, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"last": "1", "selected_campaigns": ["5"]}, "last, selected_campaigns: the one excludes the other"),
+        ({"last": "1", "selected_campaigns": ["5"]}, "last: excludes selected_campaigns"),
         ({"date_start": "2010-01-01"}, "date_start, date_end: need selected_campaigns"),
-        ({"cursor_field": "id", "selected_campaigns": ["5"]}, "cursor_field, selected_campaigns: the one excludes"),
+        ({"cursor_field": "id", "selected_campaigns": ["5"]}, "cursor_field: excludes selected_campaigns"),
+        ({"cursor_field": "id", "date_start": "2010-01-01"}, "cursor_field: excludes date_start"),
         ({"cursor_variable": "mine"}, "cursor_variable: needs cursor_field"),
         ({"cursor_field": "id", "cursor_variable": "x" * 251}, "cursor_variable: a shorter name"),
-        ({"columns": "email"}, "columns: expected a list of names"),
+        ({"columns": "email"}, "columns: expected a list of names, got 'email'"),
         # What a template made of something that is not there.
         ({"cursor_field": ""}, "cursor_field: expected the name of a field, got ''"),
         ({"cursor_field": " "}, "cursor_field: expected the name of a field"),
@@ -137,6 +138,46 @@ def test_arguments_are_checked_before_the_call(
     assert isinstance(caught.value, AirflowFailException)
     assert sandbox.calls == []
     assert list(tmp_path.iterdir()) == []
+
+
+NATIVE = """
+import pendulum
+from airflow.providers.common.compat.sdk import DAG
+from airflow_provider_optimove.transfers.sticky_street_to_object_storage import (
+    StickyStreetCustomersToObjectStorageOperator,
+)
+
+arguments = {arguments!r}
+with DAG(
+    "native",
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    schedule=None,
+    params={{"one": "123456789012", "list": ["123456789012", "021987654321"]}},
+    render_template_as_native_obj=True,
+):
+    for name, given in arguments.items():
+        StickyStreetCustomersToObjectStorageOperator(task_id=name, path={path!r}, selected_campaigns=given)
+"""
+
+
+def test_templates_that_become_native_objects(
+    sandbox: StickyStreetSandbox, run_dag: Callable[..., DagRunResult], tmp_path: Path
+) -> None:
+    arguments = {
+        "written_out": ["123456789012", "021987654321"],
+        "one": "{{ params.one }}",
+        "a_list": "{{ params.list }}",
+        "joined": "{{ params.list | join(',') }}",
+        "nothing": "{{ None }}",
+        "empty_text": "{{ '' }}",
+        "empty_list": "{{ [] }}",
+        "empty_tuple": "{{ () }}",
+    }
+    run = run_dag(NATIVE.format(arguments=arguments, path=str(tmp_path / "{{ task.task_id }}.csv")))
+    of_both = "123456789012,021987654321"
+    asked = sorted(call.fields.get("selected_campaigns", "everybody") for call in sandbox.calls)
+    assert asked == sorted([of_both, "123456789012", of_both, of_both])
+    assert run.states == {name: "failed" if name.startswith(("nothing", "empty")) else "success" for name in arguments}
 
 
 def test_a_format_that_does_not_exist_is_refused_when_the_dag_is_read() -> None:

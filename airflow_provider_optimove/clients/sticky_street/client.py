@@ -39,6 +39,10 @@ ACCESS_KEY_HEADER = "api_access_key"
 FORM = "application/x-www-form-urlencoded"
 NAME_OF_A_FUNCTION = re.compile(r"[A-Za-z_$][\w$.]*", re.ASCII)
 ID_OF_A_CAMPAIGN = re.compile(r"[0-9]+")
+NUMBERS_OF_12_DIGITS = range(10**11, 10**12)
+TEXT_OF_A_LIST = re.compile(r"\s*[\[({]")
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d", re.ASCII)
+OF_CREDENTIALS = re.compile(r"credential|password|user.?id|access.?key", re.IGNORECASE)
 ACCEPTED = {"JSON": "application/json, text/javascript", "XML": "application/xml, text/xml"}
 
 # A campaign and a day that no customer had a transaction in: whoever answers this says nothing of anybody.
@@ -86,8 +90,8 @@ class ReportArguments(TypedDict, total=False):
 
     * ``date_start``, ``date_end``: days of transactions; they need ``selected_campaigns``.
     * ``selected_campaigns``: ids as text: only customers with a transaction in one of them. Also as one text, with
-      commas.
-    * ``last``: only customers that are new or changed since this id; 0: all. It excludes ``selected_campaigns``.
+      commas. A number is an id if it has 12 digits.
+    * ``last``: only customers that are new or changed since this id; 0: all. It excludes the three others.
     * ``output``: the format that is asked for; the customers are the same.
     * ``callback``: the name of a function whose call JSON is wrapped in (JSONP); it is unwrapped again.
     * ``condensed``: whether JSON comes without white space.
@@ -95,7 +99,7 @@ class ReportArguments(TypedDict, total=False):
 
     date_start: datetime.date | str | None
     date_end: datetime.date | str | None
-    selected_campaigns: Sequence[str] | str
+    selected_campaigns: Sequence[str | int] | str | int
     last: str | int | None
     output: Literal["JSON", "XML"]
     callback: str | None
@@ -157,7 +161,13 @@ class StickyStreetClient(SystemClient[StickyStreetSettings]):
 
             request = request_of(self.settings, fields)
             judge = partial(_judge, hide=self._hidden)
-            report: Report = self._exchange(ALL_CUSTOMERS.name, request, judge, body_reader=reader).answer
+            try:
+                exchange = self._exchange(ALL_CUSTOMERS.name, request, judge, body_reader=reader, reads=True)
+            except StickyStreetError as error:
+                if error.permanent and OF_CREDENTIALS.search(error.message):
+                    error.add(_remark_on_the_password(self.settings))
+                raise
+            report: Report = exchange.answer
             of_attempt.pop_all()
             return report
 
@@ -193,19 +203,23 @@ def form_fields(
             try:
                 given[name] = _date(value)
             except Unfit as unfit:
-                problems += unfit.under(name)
+                remark = "; a template makes the day of a datetime with | ds" if _is_moment(value) else ""
+                problems += [f"{problem}{remark}" for problem in unfit.under(name)]
     if given.get("date_start", "") > given.get("date_end", LAST_DAY):
         problems.append(f"date_start, date_end: {given['date_start']} is after {given['date_end']}")
     given_none = selected_campaigns in NO_CAMPAIGNS
     campaigns = [] if given_none else _campaigns(selected_campaigns, problems)
     if campaigns:
         given["selected_campaigns"] = ",".join(campaigns)
-    elif given_none and dates != dict.fromkeys(dates):
+    elif given_none and last is None and dates != dict.fromkeys(dates):
         problems.append("date_start, date_end: need selected_campaigns; without campaigns the server ignores dates")
     if last is not None:
         id_to_go_on_from = id_of(last)
+        excluded = [name for name, value in dates.items() if value is not None]
         if selected_campaigns:
-            problems.append("last, selected_campaigns: the one excludes the other")
+            excluded.append("selected_campaigns")
+        if excluded:
+            problems.append(f"last: excludes {', '.join(excluded)}")
         if id_to_go_on_from is None:
             problems.append(f"last: expected the id of a transaction, which is digits, or 0, got {shown(last)}")
         else:
@@ -299,8 +313,29 @@ def _bare(text: str) -> str:
     return "".join(TAG.sub("", html.unescape(text)).split())
 
 
+def _remark_on_the_password(settings: StickyStreetSettings) -> str:
+    """What may be wrong with it, if the server does not accept it."""
+    if settings.user_password != settings.user_password.strip():
+        return "the password begins or ends with a blank or a line break"
+    if settings.key_in_header:
+        return "key_in_header is on, which is for access keys only"
+    return "is it an access key? then key_in_header must be on"
+
+
+def _is_moment(value: Any) -> bool:
+    return isinstance(value, str) and bool(MOMENT.match(value))
+
+
 def _campaigns(given: Any, problems: list[str]) -> list[str]:
     """The ids of the campaigns, as far as they are some."""
+    if isinstance(given, str) and TEXT_OF_A_LIST.match(given):
+        problems.append(
+            f"selected_campaigns: expected ids with commas, got the text of a list, {shown(given)}; "
+            "a template joins them with | join(',')"
+        )
+        return []
+    if type(given) is int:
+        given = [given]
     if isinstance(given, Mapping) or not isinstance(given, Iterable):
         problems.append(f"selected_campaigns: expected a list of ids, got {shown(given)}")
         return []
@@ -310,7 +345,12 @@ def _campaigns(given: Any, problems: list[str]) -> list[str]:
         problems.append("selected_campaigns: there is none in it; leave it out for all customers")
     for campaign in campaigns:
         if type(campaign) is int:
-            problems.append(f"selected_campaigns: expected text, got {campaign}: a number may have lost leading zeros")
+            # As Airflow makes it of text, where it renders templates as native objects.
+            if campaign not in NUMBERS_OF_12_DIGITS:
+                problems.append(
+                    f"selected_campaigns: expected text, got the number {shown(campaign)}, which may have lost leading "
+                    "zeros; render_template_as_native_obj=True also makes numbers of text"
+                )
         elif not isinstance(campaign, str) or not ID_OF_A_CAMPAIGN.fullmatch(campaign):
             problems.append(f"selected_campaigns: expected ids, which are digits without blanks, got {shown(campaign)}")
-    return [campaign for campaign in campaigns if isinstance(campaign, str)]
+    return [] if problems else list(map(str, campaigns))

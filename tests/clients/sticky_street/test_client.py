@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[3]
 PASSWORD = "fake/pass word+&<tests>ü"
 KEY = "fake-access/key+for=tests"
+PERHAPS_A_KEY = " (is it an access key? then key_in_header must be on)"
+BLANK = " (the password begins or ends with a blank or a line break)"
 MEGABYTE = 1 << 20
 
 Connect = Callable[..., StickyStreetClient]
@@ -104,6 +106,11 @@ WHO = {"user_id": "john1970", "account_id": "greatwidgets", "type": "reports", "
         ({"last": 10**30 - 1}, {"output": "JSON", "last": "9" * 30}),
         ({"selected_campaigns": []}, {"output": "JSON"}),
         ({"selected_campaigns": None, "last": 5}, {"output": "JSON", "last": "5"}),
+        ({"selected_campaigns": 123456789012}, {"output": "JSON", "selected_campaigns": "123456789012"}),
+        (
+            {"selected_campaigns": ["021987654321", 123456789012]},
+            {"output": "JSON", "selected_campaigns": "021987654321,123456789012"},
+        ),
         ({"callback": "some.functionName"}, {"output": "JSON", "callback": "some.functionName"}),
         ({"condensed": True}, {"output": "JSON", "condensed": "yes"}),
         ({"condensed": False, "output": "XML"}, {"output": "XML"}),
@@ -157,10 +164,14 @@ def test_a_key_travels_in_the_header(sandbox: StickyStreetSandbox, connect: Conn
     [
         (
             {"last": 1, "selected_campaigns": ["7"], "date_start": "2010-01-01"},
-            ["last, selected_campaigns: the one excludes"],
+            ["last: excludes date_start, selected_campaigns"],
         ),
         ({"date_start": "2010-01-01"}, ["date_start, date_end: need selected_campaigns"]),
-        ({"date_end": "2010-01-01", "last": "0"}, ["date_start, date_end: need selected_campaigns"]),
+        ({"date_end": "2010-01-01", "last": "0"}, ["last: excludes date_end"]),
+        (
+            {"date_start": "2010-01-05 00:00:00", "selected_campaigns": ["7"]},
+            ["got '2010-01-05 00:00:00'; a template makes the day of a datetime with | ds"],
+        ),
         (
             {"date_start": "2011-01-01", "date_end": "2010-12-31", "selected_campaigns": ["7"]},
             ["date_start, date_end: 2011-01-01 is after 2010-12-31"],
@@ -176,8 +187,18 @@ def test_a_key_travels_in_the_header(sandbox: StickyStreetSandbox, connect: Conn
         ),
         ({"selected_campaigns": ["1,2"]}, ["selected_campaigns: expected ids"]),
         ({"selected_campaigns": ["", "x"]}, ["got ''", "got 'x'"]),
-        ({"selected_campaigns": [21987654321]}, ["got 21987654321: a number may have lost leading zeros"]),
-        ({"selected_campaigns": 5}, ["selected_campaigns: expected a list of ids, got 5"]),
+        ({"selected_campaigns": [21987654321]}, ["got the number 21987654321, which may have lost leading zeros"]),
+        ({"selected_campaigns": ["7", 10**12]}, ["which may have lost leading zeros; render_template_as_native_obj"]),
+        ({"selected_campaigns": [10**5000]}, ["which may have lost leading zeros"]),
+        ({"selected_campaigns": 5}, ["selected_campaigns: expected text, got the number 5"]),
+        ({"selected_campaigns": 5.5}, ["selected_campaigns: expected a list of ids, got 5.5"]),
+        *[
+            (
+                {"selected_campaigns": text},
+                [f"got the text of a list, {text!r}; a template joins them with | join(',')"],
+            )
+            for text in ("['123456789012', '021987654321']", "[]", "('7',)", "{'7'}")
+        ],
         ({"selected_campaigns": {"7": 1}}, ["selected_campaigns: expected a list of ids"]),
         ({"selected_campaigns": ""}, ["selected_campaigns: expected ids, which are digits without blanks, got ''"]),
         ({"selected_campaigns": set()}, ["selected_campaigns: there is none in it"]),
@@ -279,27 +300,46 @@ def test_what_the_server_selects(sandbox: StickyStreetSandbox, client: StickyStr
 
 @pytest.mark.parametrize("output", ["XML", "JSON"])
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "words", "remark"),
     [
-        ({"user_password": "fake-other"}, "Invalid user_id or user_password"),
-        ({"user_id": "jane"}, "Invalid user_id or user_password"),
-        ({"account_id": "other"}, "Invalid account_id"),
-        ({"user_password": "fake-other", "key_in_header": True}, "Invalid user_id or user_password"),
+        ({"user_password": "fake-other"}, "Invalid user_id or user_password", PERHAPS_A_KEY),
+        ({"user_password": f"{PASSWORD}\n"}, "Invalid user_id or user_password", BLANK),
+        ({"user_password": f" {PASSWORD}"}, "Invalid user_id or user_password", BLANK),
+        ({"user_id": "jane"}, "Invalid user_id or user_password", PERHAPS_A_KEY),
+        ({"account_id": "other"}, "Invalid account_id", ""),
+        (
+            {"user_password": "fake-other", "key_in_header": True},
+            "Invalid user_id or user_password",
+            " (key_in_header is on, which is for access keys only)",
+        ),
     ],
 )
-@pytest.mark.parametrize(("status", "prefix"), [(200, ""), (401, "the credentials are not accepted: "), (400, "")])
+@pytest.mark.parametrize("status", [200, 401, 400])
 def test_errors_have_the_servers_words(
-    sandbox: StickyStreetSandbox, connect: Connect, output: Any, changed: Any, words: str, status: int, prefix: str
+    sandbox: StickyStreetSandbox, connect: Connect, output: Any, changed: Any, words: str, remark: str, status: int
 ) -> None:
     sandbox.error_status = status
     client = connect(sandbox.url, **changed)
     with pytest.raises(StickyStreetError) as caught:
         list(client.all_customers(output=output))
     error = caught.value
-    assert (error.message, error.status, error.function) == (f"{prefix}{words}", status, "customers_all")
+    if status == 401:
+        words, remark = f"the credentials are not accepted: {words}", remark or PERHAPS_A_KEY
+    assert (error.message, error.status, error.function) == (f"{words}{remark}", status, "customers_all")
     assert error.permanent
     assert isinstance(ending_the_task(error), EndingStickyStreetError)
     assert len(sandbox.calls) == 1
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"drop": "after"}, {"body": "<html>"}])
+def test_a_report_takes_no_effect(
+    sandbox: StickyStreetSandbox, client: StickyStreetClient, clock: Clock, fault: Any
+) -> None:
+    sandbox.fail("customers_all", times=3, **fault)
+    with pytest.raises(StickyStreetError) as caught:
+        client.report()
+    assert not caught.value.may_have_happened
+    assert not client.may_have_happened
 
 
 @pytest.mark.parametrize(
