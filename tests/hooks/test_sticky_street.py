@@ -121,7 +121,8 @@ def test_the_test_of_a_connection(sticky_street_sandbox: StickyStreetSandbox) ->
     sticky_street_sandbox.user_password = "fake-new-password"
     assert StickyStreetHook().test_connection() == (
         False,
-        f"{host}: customers_all: Invalid user_id or user_password (HTTP 200)",
+        f"{host}: customers_all: Invalid user_id or user_password (is it an access key? then key_in_header must be on)"
+        " (HTTP 200)",
     )
 
 
