@@ -140,7 +140,7 @@ class SessionMCreateCampaignOperator(SessionMWriteOperator):
         """The campaign as SessionM has it; None where it has none."""
         from airflow_provider_optimove.clients.sessionm.endpoints import CAMPAIGN_NOT_FOUND
         from airflow_provider_optimove.clients.sessionm.opt_ins import refused_as
-        from airflow_provider_optimove.clients.sessionm.protocol import times_that_differ
+        from airflow_provider_optimove.clients.sessionm.protocol import id_of_campaign, times_that_differ
         from airflow_provider_optimove.exceptions import SessionMError
 
         try:
@@ -150,10 +150,17 @@ class SessionMCreateCampaignOperator(SessionMWriteOperator):
                 self._was_not_found = True
                 return None
             raise
+        if id_of_campaign(found) is None:
+            raise SessionMError(
+                f"an earlier try may have created the campaign {campaign['external_id']!r}, and SessionM's answer about"
+                " it has no id. Nothing was created now; the next try asks again",
+                function=CREATE,
+                may_have_happened=True,
+            )
         if self._names_an_id and (differ := times_that_differ(campaign, found)):
             raise SessionMError(
-                f"another campaign has the external_id {campaign['external_id']!r}: its {' and '.join(differ)}"
-                f" {'is' if len(differ) == 1 else 'are'} not what this task sends. Nothing was created now",
+                f"another campaign has the external_id {campaign['external_id']!r}: its {', its '.join(differ)} (UTC)."
+                " Nothing was created now",
                 function=CREATE,
                 permanent=True,
             )

@@ -374,9 +374,24 @@ def test_somebody_elses_campaign_is_not_the_one_in_doubt(sessionm: SessionMSandb
     task = Task(SessionMCreateCampaignOperator, campaign={**CAMPAIGN, "external_id": theirs})
     sessionm.fail("create_campaign", drop="before")
     task.fails("the next try asks SessionM first")
-    error = task.fails(f"another campaign has the external_id '{theirs}': its starts_at and ends_at are not what this")
+    error = task.fails(
+        f"another campaign has the external_id '{theirs}': its starts_at is .*Z in SessionM, and 2026-11-20T00:00:00Z"
+        " here, its ends_at is .*Z in SessionM, and 2099-12-24T00:00:00Z here .UTC.. Nothing was created now"
+    )
     assert isinstance(error, AirflowFailException)
     assert sessionm.created == []
+
+
+def test_an_answer_without_a_campaign_settles_no_doubt(sessionm: SessionMSandbox) -> None:
+    task = Task(SessionMCreateCampaignOperator, campaign=CAMPAIGN)
+    sessionm.fail("create_campaign", drop="before")
+    task.fails("the next try asks SessionM first")
+    sessionm.fail("campaign_info", body='{"status": "ok", "campaign": {}}')
+    error = task.fails("SessionM's answer about it has no id. Nothing was created now; the next try asks again")
+    assert not isinstance(error, AirflowFailException)
+    assert error.may_have_happened
+    assert sessionm.created == []
+    assert task.run()["external_id"] == sessionm.created[0]["external_id"]
 
 
 def test_an_own_id_in_doubt_is_found_again(sessionm: SessionMSandbox) -> None:

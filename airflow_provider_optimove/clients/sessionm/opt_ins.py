@@ -372,7 +372,8 @@ class OptIns:
         codes = ", ".join(f"{count:,} x {code}" for code, count in sorted(progress.codes.items()))
         if self._policy.on_uncertain == "check":
             cleared = "asks who takes part, and opts in the others"
-            self._record.save_or_warn(Progress(fingerprint=progress.fingerprint, sending=progress.done), self._log)
+            in_doubt = max(progress.done, self._doubt_ends)
+            self._record.save_or_warn(Progress(fingerprint=progress.fingerprint, sending=in_doubt), self._log)
         else:
             cleared = "does not opt them in again; give them to a new one"
         raise SessionMError(

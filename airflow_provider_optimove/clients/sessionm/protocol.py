@@ -187,6 +187,8 @@ def campaign_to_create(campaign: Mapping[str, Any]) -> dict[str, Any]:
     for name in IDS_OF_NEW_CAMPAIGNS:
         if sent.get(name, "") != "":
             sent[name] = _id_text(name, sent[name], problems)
+            if sent[name].strip() == "None":
+                problems.append(f"{name}: expected an id, got 'None', which a template makes of nothing")
     moments: dict[str, datetime.datetime] = {}
     for name in [name for name in sent if name not in (*wrong, *IDS_OF_NEW_CAMPAIGNS)]:
         try:
@@ -233,7 +235,7 @@ def times_that_differ(sent: Mapping[str, Any], found: Mapping[str, Any]) -> list
 
     :param sent: a campaign as it was sent.
     :param found: what SessionM answers about a campaign, with times in the one or the other form.
-    :returns: the names of the attributes.
+    :returns: each with the time there and the one that was sent.
     """
     differ = []
     for name in ("starts_at", "ends_at"):
@@ -242,7 +244,7 @@ def times_that_differ(sent: Mapping[str, Any], found: Mapping[str, Any]) -> list
         except ValueError:
             continue
         if there != sent[name]:
-            differ.append(name)
+            differ.append(f"{name} is {there} in SessionM, and {sent[name]} here")
     return differ
 
 

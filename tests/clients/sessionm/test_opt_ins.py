@@ -246,6 +246,15 @@ def test_too_many_refused_customers(task: Task, policy: str) -> None:
     task.results()
 
 
+def test_who_is_in_doubt_stays_so_where_too_many_are_refused(task: Task) -> None:
+    task.run()
+    # Cleared, everybody is in doubt, also those behind the one at whom it stops.
+    task.fails(max_rejected=1)
+    assert len(task.report) < 15
+    task.run()
+    assert task.opted_in == Counter(task.eligible)
+
+
 def test_an_unknown_reason_is_one_too(task: Task) -> None:
     # Accounts have codes of their own, in any letter case.
     task.sandbox.refuse("opt_in", "Household_Opt_Out" + "!" * 500, customer="C0000005")
@@ -594,11 +603,14 @@ def test_everybody_once_whatever_breaks(sessionm: SessionMSandbox, connect: Conn
             task.dies_in = (chance.choice(PLACES), chance.randrange(12))
         try:
             outcome = task.run(fail_on_rejected=chance.random() < 0.3)
-            break
         except (SessionMError, Killed):
             # Airflow tries again, or somebody clears the task.
             task.policy = replace(task.policy, max_rejected=100)
             continue
+        if chance.random() < 0.5:
+            break
+        # Somebody clears it though it has succeeded.
+        task.policy = replace(task.policy, max_rejected=chance.choice([1, 2, 100]))
     else:
         raise AssertionError("no end")
     assert task.opted_in == Counter(task.eligible)

@@ -232,6 +232,8 @@ def test_other_attributes_pass() -> None:
         ({"opt_in_starts_at": ""}, "opt_in_starts_at: expected a datetime"),
         ({"external_id": ".."}, "external_id: .. cannot stand in an address"),
         ({"external_id": " "}, "external_id: is empty"),
+        ({"external_id": "None"}, "external_id: expected an id, got 'None'"),
+        ({"permalink": " None "}, "permalink: expected an id, got 'None'"),
         ({"external_id": {"a": 1}}, "external_id: expected a text or a whole number, got dict"),
         ({"permalink": "."}, "permalink: . cannot stand in an address"),
         ({"permalink": ["winter"]}, "permalink: expected a text or a whole number, got list"),
@@ -280,8 +282,17 @@ def test_a_campaign_is_a_mapping() -> None:
         ({"starts_at": "2026-11-20 09:30:00", "ends_at": "2026-12-24T00:00:00Z"}, []),
         ({"starts_at": "2026-11-20T10:30:00+01:00", "ends_at": None}, []),
         ({"ends_at": "soon"}, []),
-        ({"starts_at": "2026-11-20 09:30:01", "ends_at": "2026-12-24 00:00:00"}, ["starts_at"]),
-        ({"starts_at": "2025-11-20T09:30:00Z", "ends_at": "2025-12-24T00:00:00Z"}, ["starts_at", "ends_at"]),
+        (
+            {"starts_at": "2026-11-20 09:30:01", "ends_at": "2026-12-24 00:00:00"},
+            ["starts_at is 2026-11-20T09:30:01Z in SessionM, and 2026-11-20T09:30:00Z here"],
+        ),
+        (
+            {"starts_at": "2025-11-20T09:30:00Z", "ends_at": "2025-12-24T00:00:00Z"},
+            [
+                "starts_at is 2025-11-20T09:30:00Z in SessionM, and 2026-11-20T09:30:00Z here",
+                "ends_at is 2025-12-24T00:00:00Z in SessionM, and 2026-12-24T00:00:00Z here",
+            ],
+        ),
     ],
 )
 def test_times_tell_another_campaign(found: dict[str, Any], differ: list[str]) -> None:
