@@ -78,8 +78,10 @@ class RowsField:
         if isinstance(value, (list, tuple)):
             value = RowsValue(value)
         elif isinstance(value, str) and self._name in instance.__dict__ and OF_A_VALUE.match(value):
+            from airflow_provider_optimove.storage.row_files import is_path
+
             # The second time, it was rendered.
-            value = TextOfValue()
+            value = value if is_path(value) else TextOfValue()
         instance.__dict__[self._name] = value
 
 

@@ -161,7 +161,10 @@ def test_text_that_is_still_to_be_rendered_is_left_as_it_is(template: str) -> No
     assert holder.user_ids == template
 
 
-@pytest.mark.parametrize("path", ["/data/ids.csv", "{{ params.ids }}", "{# of today #}ids.csv"])
+@pytest.mark.parametrize(
+    "path",
+    ["/data/ids.csv", "{{ params.ids }}", "{# of today #}ids.csv", "(a)/ids.csv", "[b]/ids.jsonl.gz", "{c}/i.parquet"],
+)
 def test_a_path_is_left_as_it_is(path: str) -> None:
     holder = Holder()
     for _ in range(2):
