@@ -28,16 +28,15 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     ObjectStoragePath,
     Param,
-    Variable,
     dag,
     get_current_context,
     task,
 )
 
-from airflow_provider_optimove.clients.sticky_street.cursor import Cursor
 from airflow_provider_optimove.operators.optimove import OptimoveSetCustomerChannelPreferenceOperator
 from airflow_provider_optimove.transfers.sticky_street_to_object_storage import (
     StickyStreetCustomersToObjectStorageOperator,
+    kept_id,
 )
 
 AIRFLOW_HOME = os.environ.get("AIRFLOW_HOME", os.path.expanduser("~/airflow"))
@@ -57,7 +56,7 @@ def wants_mail(said: str) -> bool | None:
 def refuse_what_is_overtaken(context: Any) -> None:
     """Fail where a later run has read on: it may have sent that a customer has changed her mind."""
     read = context["ti"].xcom_pull(task_ids="changed_customers")
-    if read["rows"] and Cursor.of(Variable.get(VARIABLE)).last != read["last"]:
+    if read["rows"] and kept_id(VARIABLE) != read["last"]:
         raise AirflowFailException("a later run has read on: clear changed_customers of this run, and all after it")
 
 
@@ -112,18 +111,16 @@ def sticky_street_changed_customers() -> None:
         print("{allowed} want e-mail, {stopped} do not, {left} say nothing".format(**counts))
         return counts
 
-    # One after the other: whoever has said no is told last.
-    before: Any = sort_by_wish(changed_customers.output)
+    # Nobody is in both files, so neither waits for the other: whatever becomes of a yes, a no is told.
+    sorted_customers = sort_by_wish(changed_customers.output)
     for mode, name in ((ALLOWED, "allowed"), (STOPPED, "stopped")):
-        mail = OptimoveSetCustomerChannelPreferenceOperator(
+        sorted_customers >> OptimoveSetCustomerChannelPreferenceOperator(
             task_id=f"mail_{name}",
             channel_id="{{ params.channel_id }}",
             customer_ids=f"{{{{ params.folder }}}}/{{{{ run_id }}}}/{name}.jsonl",
             communication_mode=mode,
             pre_execute=refuse_what_is_overtaken,
         )
-        mail.set_upstream(before)
-        before = mail
 
 
 sticky_street_changed_customers()

@@ -33,7 +33,7 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
     written when the file is complete under its name. A report without customers leaves it as it is; one that ends at a
     smaller number does not move the id. The Variable is an object with the id as ``last``, the ``account`` that it is
     of, and where the last 30 ``runs`` began: one of them that is repeated begins there again. Set by hand, it may be
-    the id alone.
+    the id alone; then runs from before begin at that id, too.
 
     The base class has the arguments of the file.
 
@@ -184,14 +184,14 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
                 f"cursor_variable: {variable} does not tell any more where this run began; give it last=…, the id "
                 "to begin at, which the run before it returned as last"
             ) from None
-        if start == BEGINNING:
+        if start != self._kept.last:
+            self.log.info("Reading what has changed since %s, where this run began before (%s)", start, variable)
+        elif start == BEGINNING:
             self.log.warning(
                 "Reading all customers: the Variable %s %s", variable, "is not there" if text is None else "says 0"
             )
-        elif start == self._kept.last:
-            self.log.info("Reading what has changed since %s, which the Variable %s keeps", start, variable)
         else:
-            self.log.info("Reading what has changed since %s, where this run began before (%s)", start, variable)
+            self.log.info("Reading what has changed since %s, which the Variable %s keeps", start, variable)
         return start
 
     def _keep(self, variable: str, last: str, start: str) -> None:
@@ -249,6 +249,20 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
             self.log.warning("The report ends at id %s, before the one that is kept, which stays %s", last, kept)
             return kept
         return last
+
+
+def kept_id(variable: str) -> str:
+    """The id to go on from that an Airflow Variable keeps; ``0`` where it is not there.
+
+    :param variable: the Variable's name, as in ``cursor_variable``.
+    :raises ValueError: it keeps no id.
+    """
+    from airflow.providers.common.compat.sdk import Variable
+
+    from airflow_provider_optimove.clients.sticky_street.cursor import Cursor
+
+    text = Variable.get(variable, None)
+    return (Cursor() if text is None else Cursor.of(str(text))).last
 
 
 def _run_of(context: Context) -> Run | None:

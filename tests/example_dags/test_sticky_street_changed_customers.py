@@ -85,11 +85,27 @@ def test_what_optimove_did_not_take_is_in_the_file(
     optimove_sandbox.fail("SetCustomerChannelPreference", status=403, body="not for you", times=None)
     run = run_dag(SOURCE, {"folder": str(tmp_path)})
     assert run.states["changed_customers"] == "success"
-    assert (run.states["mail_allowed"], run.states["mail_stopped"]) == ("failed", "upstream_failed")
+    assert (run.states["mail_allowed"], run.states["mail_stopped"]) == ("failed", "failed")
     result: dict[str, Any] = run.xcom("changed_customers")
     assert (result["rows"], result["last"]) == (4, "4")
     stopped = Path(result["path"]).parent / "stopped.jsonl"
     assert stopped.read_text() == '{"CustomerID": "C0000001"}\n'
+
+
+@pytest.mark.usefixtures("airflow_db", "forgotten")
+def test_what_fails_of_the_one_does_not_hold_back_the_other(
+    optimove_sandbox: OptimoveSandbox,
+    sticky_street_sandbox: StickyStreetSandbox,
+    run_dag: Callable[..., DagRunResult],
+    tmp_path: Path,
+) -> None:
+    sticky_street_sandbox.customers = 4
+    optimove_sandbox.fail("SetCustomerChannelPreference", status=400, body="wrong", times=1)
+    run = run_dag(SOURCE, {"folder": str(tmp_path)})
+    (told,) = [mode for mode, name in ((1, "mail_allowed"), (2, "mail_stopped")) if run.states[name] == "success"]
+    assert sorted(run.states.values()) == ["failed", "success", "success", "success"]
+    wished = {"C0000000": 1, "C0000001": 2, "C0000002": 1}
+    assert optimove_sandbox.preferences[504, None] == {who: mode for who, mode in wished.items() if mode == told}
 
 
 @pytest.mark.usefixtures("airflow_db", "forgotten")
@@ -124,6 +140,8 @@ def test_an_older_run_sends_nothing_after_a_later_one(
     sticky_street_sandbox.customers = 4
     reads_on = """
 def wants_mail(said):
+    from airflow.providers.common.compat.sdk import Variable
+
     kept = json.loads(Variable.get(VARIABLE))
     Variable.set(VARIABLE, json.dumps({**kept, "last": "99"}))
     return said == "yes"
@@ -131,6 +149,6 @@ def wants_mail(said):
 
 @dag("""
     run = run_dag(SOURCE.replace("\n@dag(", reads_on, 1), {"folder": str(tmp_path)})
-    assert (run.states["sort_by_wish"], run.states["mail_allowed"]) == ("success", "failed")
-    assert run.states["mail_stopped"] == "upstream_failed"
+    assert run.states["sort_by_wish"] == "success"
+    assert (run.states["mail_allowed"], run.states["mail_stopped"]) == ("failed", "failed")
     assert optimove_sandbox.preferences == {}

@@ -248,6 +248,7 @@ def test_the_log_says_where_a_run_begins(
     kept = keep_in(monkeypatch, {})
     hours(1)
     hours(2)
+    hours(1)
     kept["mine"] = "0"
     hours(3)
     hours(4, last=28)
@@ -255,6 +256,7 @@ def test_the_log_says_where_a_run_begins(
     assert told == [
         ("WARNING", "Reading all customers: the Variable mine is not there"),
         ("INFO", "Reading what has changed since 30, which the Variable mine keeps"),
+        ("INFO", "Reading what has changed since 0, where this run began before (mine)"),
         ("WARNING", "Reading all customers: the Variable mine says 0"),
         ("INFO", "Reading what has changed since 28, as last says; mine keeps the id"),
     ]

@@ -457,6 +457,10 @@ class _CustomerOrNumbered(dict[str, Any]):
 
     numbered = False
 
+    def first_are_empty(self) -> bool:
+        """Whether they are numbered customers, of whom the first ones stood there as nothing."""
+        return all(map(str.isdecimal, self)) and any(isinstance(value, dict) for value in self.values())
+
 
 class _NumbersAsText:
     """JSON with its numbers in quotation marks.
@@ -609,10 +613,10 @@ def _close(parts: _Parts, closed: Any, parent: Any, key: str) -> None:
     elif type(parent) is _OfCustomers or (type(parent) is _OfReport and key == CUSTOMER):
         if closed and not isinstance(closed, dict):
             raise _Unreadable(NO_OBJECT)
-        if getattr(closed, "numbered", False):
-            if closed:
-                raise _Unreadable("its customers are numbered, and something else is among them")
-        else:
+        numbered = type(closed) is _CustomerOrNumbered and (closed.numbered or closed.first_are_empty())
+        if numbered and closed:
+            raise _Unreadable("its customers are numbered, and something else is among them")
+        if not numbered:
             parts.add_customer(closed or {})
     elif type(parent) is _CustomerOrNumbered and not parent and key.isdecimal() and isinstance(closed, dict):
         # They are many, and not kept until the last of them is there.

@@ -179,6 +179,7 @@ def test_customers_that_are_numbered() -> None:
     # One customer is none of them.
     assert customers(b'{"customer":{"a":"x","2":{"b":"y"}}}') == [{"a": "x", "2": {"b": "y"}}]
     assert customers(b'{"customer":{"2":"y"}}') == [{"2": "y"}]
+    assert customers(b'{"customer":{"2":[]}}') == [{"2": ""}]
     many = b",".join(b'"%d":{"a":"%s"}' % (number, b"x" * 1000) for number in range(5000))
     assert ended(b'{"customer":{%s}}' % many).rows == 5000
 
@@ -310,6 +311,10 @@ def test_of_something_else_only_the_beginning_is_read() -> None:
             for none in (b"01", b"1.", b"-", b"1e", b"--1", b"1.2.3")
         ],
         (b'{"status":"success","customer":{"0":{"a":"x"},"total":"1"}}', "something else is among them"),
+        *[
+            (b'{"status":"success","customer":{"0":%s,"2":{"a":"x"}}}' % first, "something else is among them")
+            for first in (b"[]", b"null", b'""')
+        ],
         (b'{"response":{"response":{"status":"success","customer":[{"a":"private"}]}}}', "neither a status nor"),
         (b'call({"status":"success"}); more', "something follows the call"),
         (b'{"status":"success","customer":"nobody"}', "a customer in it has no fields"),
