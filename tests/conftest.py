@@ -54,6 +54,13 @@ def remove_scratch() -> None:
         shutil.rmtree(SCRATCH, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def nothing_left_of_earlier_servers() -> None:
+    """A port that comes again brings neither the counted calls nor the login of an earlier test's server."""
+    for file in SCRATCH.glob("airflow-provider-optimove-*/*"):
+        file.unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate that nobody signed, with its key: of this machine, and of a host that is none."""
