@@ -76,9 +76,12 @@ class Record:
         :param kind: what it should be.
         :raises UnknownProgressError: it is something else.
         """
-        kept = self._journal.load() if self._journal is not None and self.remembers else None
+        # Also what is not gone by is looked at: the journal then keeps it for a later try.
+        kept = None if self._journal is None else self._journal.load()
+        if kept is None or not self.remembers:
+            return None
         try:
-            return None if kept is None else msgspec.convert(kept, kind)
+            return msgspec.convert(kept, kind)
         except msgspec.ValidationError:
             raise UnknownProgressError from None
 

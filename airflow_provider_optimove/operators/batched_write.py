@@ -167,7 +167,7 @@ class OptimoveBatchedWriteOperator(RememberedWriteOperator):
     ) -> BulkWrite:
         from airflow_provider_optimove.clients.optimove.arguments import bind
         from airflow_provider_optimove.clients.optimove.bulk_write import BulkWrite, WritePolicy
-        from airflow_provider_optimove.operators.task_journal import is_retry, journal_of
+        from airflow_provider_optimove.operators.task_journal import is_retry
 
         defaults = {name: value for name, value in self.defaults().items() if getattr(self, name) is None}
         return BulkWrite(
@@ -175,7 +175,7 @@ class OptimoveBatchedWriteOperator(RememberedWriteOperator):
             plan,
             {**arguments, **bind(self.declared, keywords=defaults, later=self.declared.parameters)},
             fingerprint=plan.fingerprint({"account": self.hook.client.account, **arguments}),
-            journal=journal_of(context, JOURNAL_KEY),
+            journal=self.journal_of(context, JOURNAL_KEY),
             reports=reports,
             policy=WritePolicy(
                 resend=self.on_uncertain == "resend",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_optimove.operators.write_once import WriteOnce
 
 STATE = "netmera_push"
-"""What a push is noted under in Airflow's task state; with the event's number where there are several."""
+"""What a push is noted under in Airflow's task state; with the event's number from the second one on."""
 
 
 class FieldsValue(Mapping[str, Any]):
@@ -159,7 +159,7 @@ class NetmeraPushEventOperator(RememberedWriteOperator):
         events = [checked_event(**of_event) for of_event in arguments]
         of_now = [of_event.get("timestamp") is None for of_event in arguments]
         alone = len(events) == 1
-        keys = [STATE] if alone else [f"{STATE}_{number}" for number in range(1, len(events) + 1)]
+        keys = [STATE, *(f"{STATE}_{number}" for number in range(2, len(events) + 1))]
         return [
             (self._write(context, event, key, alone=alone, of_now=now), event, now)
             for event, key, now in zip(events, keys, of_now, strict=True)
@@ -188,7 +188,7 @@ class NetmeraPushEventOperator(RememberedWriteOperator):
     def _write(self, context: Context, event: Mapping[str, Any], key: str, *, alone: bool, of_now: bool) -> WriteOnce:
         from airflow_provider_optimove.clients.netmera import PUSH, json_of
         from airflow_provider_optimove.exceptions import NetmeraError
-        from airflow_provider_optimove.operators.task_journal import is_retry, journal_of
+        from airflow_provider_optimove.operators.task_journal import is_retry
         from airflow_provider_optimove.operators.write_once import IF_ARRIVED, WriteOnce, fingerprint_of
 
         # Now is another time at each try, and the event is the same.
@@ -198,7 +198,7 @@ class NetmeraPushEventOperator(RememberedWriteOperator):
             error=NetmeraError,
             look_at="the campaign in Netmera's panel",
             fingerprint=fingerprint_of(PUSH, {"account": self.hook.client.account, "event": json_of(same)}),
-            journal=journal_of(context, key),
+            journal=self.journal_of(context, key),
             durable=self.durable,
             resend=self.on_uncertain == "resend",
             earlier_tries=is_retry(context),

@@ -81,14 +81,16 @@ class SessionMCreateCampaignOperator(SessionMWriteOperator):
         """Create the campaign."""
         from airflow_provider_optimove.clients.sessionm.protocol import OPERATIONS, campaign_to_create
         from airflow_provider_optimove.exceptions import SessionMError
-        from airflow_provider_optimove.operators.task_journal import is_retry, journal_of
+        from airflow_provider_optimove.operators.task_journal import is_retry
         from airflow_provider_optimove.operators.write_once import WriteOnce, fingerprint_of
 
         given: Any = self.campaign
         if isinstance(given, str):
             problem = f"campaign: expected an object with attributes by name, {got_text('object')}"
             raise OptimoveInputError("the arguments are not valid", function=CREATE, problems=[problem])
-        campaign = campaign_to_create(self._with_external_id(context))
+        campaign = campaign_to_create(given)
+        if not self._names_an_id:
+            campaign["external_id"] = self._external_id(context, campaign)
         settings = self.hook.client.settings
         account = [settings.http.base_url, settings.api_key]
         write = WriteOnce(
@@ -96,7 +98,7 @@ class SessionMCreateCampaignOperator(SessionMWriteOperator):
             error=SessionMError,
             look_at="the campaigns in SessionM",
             fingerprint=fingerprint_of(OPERATIONS[CREATE], {"account": account, "campaign": campaign}),
-            journal=journal_of(context, CREATE_KEY),
+            journal=self.journal_of(context, CREATE_KEY),
             durable=self.durable,
             resend=self.on_uncertain == "resend",
             earlier_tries=is_retry(context),
@@ -112,15 +114,19 @@ class SessionMCreateCampaignOperator(SessionMWriteOperator):
         campaign = self.campaign
         return isinstance(campaign, Mapping) and bool(campaign.get("external_id") or campaign.get("permalink"))
 
-    def _with_external_id(self, context: Context) -> Any:
-        """The campaign with an id that is the same over all tries."""
-        task_instance = context.get("ti")
-        if task_instance is None or self._names_an_id or not isinstance(self.campaign, Mapping):
-            return self.campaign
+    def _external_id(self, context: Context, campaign: Mapping[str, Any]) -> str:
+        """An id that is the same over all tries, and another where a try creates another campaign."""
         import uuid
 
+        from airflow_provider_optimove.clients.sessionm.protocol import OPERATIONS
+        from airflow_provider_optimove.operators.write_once import fingerprint_of
+
+        task_instance = context.get("ti")
+        if task_instance is None:
+            return str(campaign["external_id"])
         task = (task_instance.dag_id, task_instance.task_id, task_instance.run_id, task_instance.map_index)
-        return {**self.campaign, "external_id": str(uuid.uuid5(uuid.NAMESPACE_OID, repr(task)))}
+        attributes = {name: value for name, value in campaign.items() if name != "external_id"}
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{task} {fingerprint_of(OPERATIONS[CREATE], attributes)}"))
 
     def _created(self, campaign: Mapping[str, Any]) -> dict[str, Any]:
         """Create the campaign."""
@@ -234,7 +240,7 @@ class SessionMOptInOperator(SessionMWriteOperator):
         """Check the customers and opt them in."""
         from airflow_provider_optimove.clients.sessionm.opt_ins import OptInPolicy, OptIns
         from airflow_provider_optimove.clients.sessionm.protocol import request_of
-        from airflow_provider_optimove.operators.task_journal import is_retry, journal_of
+        from airflow_provider_optimove.operators.task_journal import is_retry
         from airflow_provider_optimove.storage.row_report import RowReport
 
         paths = {"user_ids": self.user_ids, "external_ids": self.external_ids, "results_path": self.results_path}
@@ -251,7 +257,7 @@ class SessionMOptInOperator(SessionMWriteOperator):
             self.campaign_id,
             customers,
             kind,
-            journal=journal_of(context, OPT_IN_KEY),
+            journal=self.journal_of(context, OPT_IN_KEY),
             report=RowReport(self.results_path, self.object_storage_conn_id) if self.results_path else None,
             policy=OptInPolicy(
                 on_uncertain=self.on_uncertain,

@@ -34,8 +34,11 @@ class TaskJournal:
         kept = self._store.get(self._key)
         if not isinstance(kept, dict) or FINISHED_BY not in kept:
             return kept
-        is_retry = self._tries is not None and kept[FINISHED_BY] >= self._tries[0]
-        return kept["state"] if is_retry else None
+        if self._tries is None or kept[FINISHED_BY] < self._tries[0]:
+            return None
+        # Should this retry fail, what was done still counts when the task is cleared.
+        self.save(kept["state"])
+        return kept["state"]
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep this instead of what was saved before."""
@@ -53,6 +56,12 @@ class TaskJournal:
         else:
             finished = {FINISHED_BY: self._tries[1], "state": state}
             self._store.set(self._key, finished, retention=WHILE_RETRIES_MAY_COME)
+
+    def reopen(self) -> None:
+        """The task has failed behind its end, and is tried no more: what is done counts also when it is cleared."""
+        kept = self._store.get(self._key)
+        if isinstance(kept, dict) and FINISHED_BY in kept:
+            self.save(kept["state"])
 
 
 def journal_of(context: Context, key: str) -> TaskJournal | None:

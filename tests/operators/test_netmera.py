@@ -408,6 +408,23 @@ def test_of_several_events_only_the_one_in_doubt_is_pushed_again(netmera: Netmer
     assert netmera.pushes == [single(number) for number in (1, 2, 2, 3)]
 
 
+def test_an_event_is_the_same_whether_it_comes_alone(netmera: NetmeraSandbox) -> None:
+    netmera.fail("push_event", status=400, after=1)
+    task = of_customers(2)
+    task.fails("event 2 of 2")
+    events = task.events
+    task.events = events[:1]
+    assert len(task.run()["pushed"]) == 1
+    assert netmera.pushes == [single(1)]
+    # And the other way round.
+    task = of_customers(1)
+    netmera.fail("push_event", drop="after")
+    task.fails("may push twice")
+    task.events = events
+    task.fails("the earlier try ended while it sent")
+    assert netmera.pushes == [single(1), single(1)]
+
+
 def test_events_of_one_moment_in_another_order_are_the_same_events(netmera: NetmeraSandbox) -> None:
     netmera.fail("push_event", status=400, after=1)
     task = of_customers(3)
@@ -434,7 +451,7 @@ def test_the_task_state_holds_nothing_of_a_customer(netmera: NetmeraSandbox) -> 
     task.fails("event 2 of 2")
     assert task.state is not None
     kept = " ".join([*task.state.kept, *task.state.kept.values()])
-    assert set(task.state.kept) == {"netmera_push_1", "netmera_push_2"}
+    assert set(task.state.kept) == {"netmera_push", "netmera_push_2"}
     assert [word for word in ("C1", "C2", "45901", APP_KEY, API_KEY) if word in kept] == []
 
 

@@ -369,6 +369,29 @@ def test_other_attributes_after_a_doubt(sessionm: SessionMSandbox) -> None:
     assert [campaign["name"] for campaign in sessionm.created] == ["Winter", "Spring"]
 
 
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_campaign_with_other_attributes_is_another_one(sessionm: SessionMSandbox, memory: bool) -> None:
+    task = Task(SessionMCreateCampaignOperator, campaign=CAMPAIGN, durable=memory)
+    sessionm.fail("create_campaign", drop="after")
+    task.fails("the next try asks")
+    spring = {**CAMPAIGN, "name": "Spring"}
+    if memory:
+        task.fails("the arguments are not those of the earlier try", campaign=spring)
+    created = task.run(campaign=spring, on_uncertain="resend")
+    assert created["name"] == "Spring"
+    assert [campaign["name"] for campaign in sessionm.created] == ["Winter", "Spring"]
+    assert created["external_id"] == sessionm.created[1]["external_id"] != sessionm.created[0]["external_id"]
+
+
+def test_a_campaign_is_the_same_however_its_times_are_written(sessionm: SessionMSandbox) -> None:
+    task = Task(SessionMCreateCampaignOperator, campaign=CAMPAIGN)
+    sessionm.fail("create_campaign", drop="after")
+    task.fails("the next try asks")
+    starts_at = datetime.datetime(2026, 11, 20, 1, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
+    task.run(campaign={**dict(reversed(CAMPAIGN.items())), "starts_at": starts_at})
+    assert len(sessionm.created) == 1
+
+
 def test_somebody_elses_campaign_is_not_the_one_in_doubt(sessionm: SessionMSandbox) -> None:
     theirs = sessionm.campaigns[1].permalink
     task = Task(SessionMCreateCampaignOperator, campaign={**CAMPAIGN, "external_id": theirs})

@@ -419,6 +419,26 @@ def test_a_changed_input_starts_over_or_is_a_doubt(
     assert (result["rows"], result["resumed_rows"]) == (19, 0)
 
 
+@pytest.mark.parametrize("write", COUNTING)
+def test_other_rows_between_two_tries_settle_no_doubt(
+    optimove_sandbox: OptimoveSandbox, write: Callable[..., Task]
+) -> None:
+    task = write(20, batch_size=5)
+    optimove_sandbox.fail(status=400, body="no", after=2)
+    with pytest.raises(exceptions.OptimoveBadRequestError):
+        task.run()
+    (field,) = {"metrics", "customer_ids", "recipients"} & set(task.arguments)
+    rows = task.arguments[field]
+    optimove_sandbox.fail(status=400, body="no")
+    with pytest.raises(exceptions.OptimoveBadRequestError):
+        task.run(**{field: rows[:19]}, on_uncertain="resend")
+    with pytest.raises(
+        exceptions.OptimoveUncertainWriteError, match="in which 0 rows were sent, behind a try that had others"
+    ):
+        task.run(**{field: rows}, on_uncertain="fail")
+    assert arrived(optimove_sandbox, task) == once(10)
+
+
 @pytest.mark.parametrize(
     ("write", "changed"),
     [
@@ -955,6 +975,20 @@ def test_a_report_that_cannot_be_written_makes_no_doubt(
             task.run()
     assert task.run()["rejected"] == 1
     assert arrived(optimove_sandbox, task) == once(20) - collections.Counter([8])
+
+
+def test_customers_may_be_erased_by_a_try_of_which_nothing_is_kept(
+    optimove_sandbox: OptimoveSandbox, tmp_path: Path
+) -> None:
+    path = tmp_path / "failed.jsonl"
+    task = Task(OptimoveRemoveCustomerPIIOperator, customer_ids=[customer_id(1)], failed_path=str(path), durable=False)
+    optimove_sandbox.fail("RemoveCustomerPII", drop="after", times=1)
+    optimove_sandbox.fail("RemoveCustomerPII", status=503, times=9)
+    with pytest.raises(exceptions.OptimoveError):
+        task.run()
+    optimove_sandbox.faults.clear()
+    task.run()
+    assert rejected(path) == [{"CustomerID": customer_id(1), "possibly_erased_before": True}]
 
 
 def test_marks_of_erased_customers_are_true(optimove_sandbox: OptimoveSandbox, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ class Progress(msgspec.Struct, kw_only=True):
     :param failed: rows that Optimove took, and named as failed.
     :param largest_taken: the most rows that a call delivered.
     :param largest_batch: rows a call that the account takes, where these are fewer than documented.
+    :param sent_before: whether rows may have arrived before it began, in tries that had other rows or are not known.
     """
 
     fingerprint: str
@@ -60,6 +61,7 @@ class Progress(msgspec.Struct, kw_only=True):
     failed: int = 0
     largest_taken: int = 0
     largest_batch: int | None = None
+    sent_before: bool = False
 
 
 class RejectedRow(NamedTuple):
@@ -207,6 +209,7 @@ class BulkWrite:
             saved = self._record.load(Progress)
         except UnknownProgressError:
             self._doubt("what the earlier try sent was not recorded, or not in a form that is known")
+            fresh.sent_before = True
             return fresh
         if saved is None:
             if not self._record.remembers and self._policy.earlier_tries:
@@ -214,16 +217,19 @@ class BulkWrite:
                     "this is not the first try, and nothing tells what the earlier ones sent (Airflow keeps that from"
                     " 3.3 on, with durable=True)"
                 )
+                fresh.sent_before = True
             self._record.mark()
             return fresh
         # Sent again, rows that may have arrived stay in doubt while they go in smaller parts.
         saved.doubtful = max(saved.sending, saved.doubtful)
         if saved.fingerprint != fresh.fingerprint:
             more = f" and {saved.doubtful:,} more are in doubt" if saved.doubtful else ""
+            more += ", behind a try that had others" if saved.sent_before else ""
+            fresh.sent_before = bool(saved.accepted or saved.doubtful or saved.sent_before)
             self._doubt(
                 f"the rows or the arguments are not those of the earlier try, in which {saved.accepted:,} rows were"
                 f" sent{more}",
-                serious=bool(saved.accepted or saved.doubtful),
+                serious=fresh.sent_before,
             )
             return fresh
         self._progress = saved
@@ -297,7 +303,7 @@ class BulkWrite:
                     self._settle()
                 raise
             else:
-                repeated = fetched.repeated or bool(progress.doubtful)
+                repeated = fetched.repeated or bool(progress.doubtful) or progress.sent_before
                 progress.failed += self._reports.answered(fetched._replace(repeated=repeated))
                 course.accepted(count)
                 progress.accepted += count

@@ -66,6 +66,7 @@ class Progress(msgspec.Struct, kw_only=True):
     :param opted_in: how many of those who are done are in the campaign.
     :param refused: how many of them SessionM refused.
     :param codes: the same by error code.
+    :param gave_up: whether the try ended because customers were refused.
     """
 
     fingerprint: str
@@ -74,6 +75,7 @@ class Progress(msgspec.Struct, kw_only=True):
     opted_in: int = 0
     refused: int = 0
     codes: dict[str, int] = {}
+    gave_up: bool = False
 
 
 class Report(Protocol):
@@ -164,6 +166,7 @@ class OptIns:
         self._progress = Progress(fingerprint=self._fingerprint())
         self._doubt_ends = 0
         self._refusals_told = self._found = 0
+        self._asks = policy.on_uncertain == "check"
 
     def run(self) -> OptInOutcome:
         """Opt in who is not known to be in.
@@ -182,7 +185,7 @@ class OptIns:
                 self._give_up(", which is where it stops (max_rejected): then the campaign is wrong, not the customers")
             self._opt_in_a_stretch()
         self._say_how_far()
-        if self._doubt_ends:
+        if self._doubt_ends and self._asks:
             found, asked = f"{self._found:,}", f"{self._doubt_ends - resumed:,}"
             self._log.info("%s: %s of the %s customers in doubt took part already", OPERATION, found, asked)
         progress = self._progress
@@ -221,8 +224,11 @@ class OptIns:
                     f" opted in, and {saved.sending:,} may have been",
                     everybody,
                 )
+        elif saved.gave_up and self._asks:
+            self._doubt("the earlier try ended with customers who were refused", saved.done + saved.sending)
         else:
             self._progress = saved
+            saved.gave_up = False
             if saved.sending:
                 self._doubt(
                     f"an earlier try ended before it was known what became of {self._described(saved.sending)}",
@@ -239,11 +245,10 @@ class OptIns:
             raise SessionMError(
                 f"{what}. Nothing was sent now. {ADVICE}", function=OPERATION, permanent=True, may_have_happened=True
             )
-        asks = self._policy.on_uncertain == "check"
-        self._progress.sending = count if asks else 0
+        self._progress.sending = count
         self._log.warning(
             "%s: %s; %s",
-            *(OPERATION, what, "SessionM is asked first who takes part" if asks else "they are opted in again"),
+            *(OPERATION, what, "SessionM is asked first who takes part" if self._asks else "they are opted in again"),
         )
 
     # One stretch
@@ -299,7 +304,7 @@ class OptIns:
         :param in_doubt: whether that may have been done before.
         """
         result = {"row": customer.row, self._kind: customer.id}
-        if in_doubt and self._takes_part(customer):
+        if in_doubt and self._asks and self._takes_part(customer):
             self._found += 1
             return {**result, "result": "was_opted_in"}
         try:
@@ -370,12 +375,11 @@ class OptIns:
         """End with customers who were refused."""
         progress = self._progress
         codes = ", ".join(f"{count:,} x {code}" for code, count in sorted(progress.codes.items()))
-        if self._policy.on_uncertain == "check":
+        cleared = "does not opt them in again; give them to a new one"
+        if self._asks:
             cleared = "asks who takes part, and opts in the others"
-            in_doubt = max(progress.done, self._doubt_ends)
-            self._record.save_or_warn(Progress(fingerprint=progress.fingerprint, sending=in_doubt), self._log)
-        else:
-            cleared = "does not opt them in again; give them to a new one"
+        progress.gave_up = True
+        self._record.save_or_warn(progress, self._log)
         raise SessionMError(
             f"{progress.refused:,} of {len(self._customers):,} customers were refused{why}: {codes}."
             f" {progress.opted_in:,} were opted in. Cleared, the task {cleared}",

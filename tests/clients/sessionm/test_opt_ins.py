@@ -223,6 +223,41 @@ def test_refused_customers_do_not_hold_up_the_others(task: Task) -> None:
     assert "opt_in: 26 of the 30 customers in doubt took part already" in task.said
 
 
+def test_the_policy_of_the_try_that_is_cleared_counts(task: Task) -> None:
+    # Not that of the try that ended with refused customers.
+    task.fails(fail_on_rejected=True, on_uncertain="check")
+    for policy in ("fail", "resend"):
+        error = task.fails(fail_on_rejected=True, on_uncertain=policy)
+        assert "does not opt them in again" in error.message
+    assert len(task.sandbox.calls) == 30
+    task.run()
+    assert [call.function for call in task.sandbox.calls[30:]].count("progress") == 30
+    assert task.opted_in == Counter(task.eligible)
+
+
+def test_a_try_that_opts_in_again_forgets_nobody_in_doubt(task: Task) -> None:
+    task.is_killed("answer", 12)
+    for _ in range(2):
+        task.sandbox.fail("opt_in", status=429, times=5)
+        task.fails(on_uncertain="resend")
+        assert any("rows 8 to 14; they are opted in again" in line for line in task.said)
+        task.said.clear()
+    task.run()
+    assert [call.function for call in task.sandbox.calls].count("progress") == STRETCH
+    assert task.opted_in == Counter(task.eligible)
+
+
+def test_other_customers_between_two_tries_settle_no_doubt(task: Task) -> None:
+    ids = task.ids
+    task.is_killed("answer", 12)
+    task.ids = ids[:29]
+    task.sandbox.fail("opt_in", status=429, times=5)
+    task.fails(on_uncertain="resend")
+    task.ids = ids
+    task.run()
+    assert task.opted_in == Counter(task.eligible)
+
+
 @pytest.mark.parametrize("policy", ["fail", "resend"])
 def test_otherwise_a_cleared_task_opts_nobody_in_again(task: Task, policy: str) -> None:
     for _ in range(2):
@@ -415,6 +450,7 @@ def test_the_end_of_its_time_is_a_doubt_only_amid_a_call(task: Task, monkeypatch
         "opted_in": 10,
         "refused": 1,
         "codes": {REFUSED: 1},
+        "gave_up": False,
     }
 
     # In the pause after a 429 it is none.
