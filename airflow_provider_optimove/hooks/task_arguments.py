@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,9 @@ from airflow_provider_optimove.exceptions import OptimoveInputError
 
 if TYPE_CHECKING:
     from airflow_provider_optimove.clients.optimove.functions import Function
+
+# Text of a list or an object, and not of a template.
+OF_A_VALUE = re.compile(r"\s*(\[|\(|\{(?![{%#]))")
 
 
 def check_choices(function: str, /, **choices: tuple[Any, Collection[Any]]) -> None:
@@ -26,6 +30,11 @@ def check_choices(function: str, /, **choices: tuple[Any, Collection[Any]]) -> N
             problems.append(f"{name}: expected {among}, got {value!r}")
     if problems:
         raise OptimoveInputError("the arguments are not valid", function=function, problems=problems)
+
+
+def is_text_of_value(argument: Any) -> bool:
+    """Whether an argument is the text of a list or an object, as a template makes it of one."""
+    return isinstance(argument, str) and OF_A_VALUE.match(argument) is not None
 
 
 def got_text(expected: str) -> str:
@@ -50,5 +59,5 @@ def text_problems(function: Function, parameters: Any) -> Iterator[str]:
         lists = {p.name.lower(): p.name for p in function.parameters.values() if isinstance(p.format, Joined)}
         for written, value in parameters.items():
             name = lists.get(str(written).replace("_", "").lower())
-            if name and isinstance(value, str) and value.lstrip()[:1] in ("[", "("):
+            if name and is_text_of_value(value):
                 yield f"{name}: expected a list, {got_text('list')}"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_optimove.exceptions import MOST_PROBLEMS_SHOWN, OptimoveInputError
-from airflow_provider_optimove.hooks.task_arguments import got_text
+from airflow_provider_optimove.hooks.task_arguments import got_text, is_text_of_value
 from airflow_provider_optimove.storage.paths import location_of, shown_path, text_of_path
 
 if TYPE_CHECKING:
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 LONGEST_TEXT_SHOWN = 200
 # Rows of a list that are checked together: what they hold then stays in the processor's cache.
 STRETCH = 2_000
-# Text of a list or an object, and not of a template.
-OF_A_VALUE = re.compile(r"\s*(\[|\(|\{(?![{%#]))")
 
 
 def count_of(rows: int) -> str:
@@ -77,7 +74,7 @@ class RowsField:
     def __set__(self, instance: Any, value: Any) -> None:
         if isinstance(value, (list, tuple)):
             value = RowsValue(value)
-        elif isinstance(value, str) and self._name in instance.__dict__ and OF_A_VALUE.match(value):
+        elif self._name in instance.__dict__ and is_text_of_value(value):
             from airflow_provider_optimove.storage.row_files import is_path
 
             # The second time, it was rendered.
@@ -123,7 +120,7 @@ def stretches_of(field: str, value: Any, *, function: str, conn_id: str | None =
         return RowFile(path, conn_id)
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return RowList(value)
-    if isinstance(value, TextOfValue) or (path is not None and OF_A_VALUE.match(path)):
+    if isinstance(value, TextOfValue) or is_text_of_value(path):
         problem = f"expected a list of rows, {got_text('list')}"
     elif path is not None:
         problem = (

@@ -111,8 +111,7 @@ class SessionMCreateCampaignOperator(SessionMWriteOperator):
     @property
     def _names_an_id(self) -> bool:
         """Whether the id of the campaign was given, so that another campaign may have it."""
-        campaign = self.campaign
-        return isinstance(campaign, Mapping) and bool(campaign.get("external_id") or campaign.get("permalink"))
+        return bool(self.campaign.get("external_id") or self.campaign.get("permalink"))
 
     def _external_id(self, context: Context, campaign: Mapping[str, Any]) -> str:
         """An id that is the same over all tries, and another where a try creates another campaign."""
@@ -240,7 +239,7 @@ class SessionMOptInOperator(SessionMWriteOperator):
         """Check the customers and opt them in."""
         from airflow_provider_optimove.clients.sessionm.opt_ins import OptInPolicy, OptIns
         from airflow_provider_optimove.clients.sessionm.protocol import request_of
-        from airflow_provider_optimove.operators.task_journal import is_retry
+        from airflow_provider_optimove.operators.task_journal import is_last_try, is_retry
         from airflow_provider_optimove.storage.row_report import RowReport
 
         paths = {"user_ids": self.user_ids, "external_ids": self.external_ids, "results_path": self.results_path}
@@ -265,7 +264,7 @@ class SessionMOptInOperator(SessionMWriteOperator):
                 max_rejected=self.max_rejected,
                 durable=self.durable,
                 earlier_tries=is_retry(context),
-                last_try=_is_last_try(context),
+                last_try=is_last_try(context),
             ),
             log=self.log,
         )
@@ -323,12 +322,6 @@ def hook_of(conn_id: str) -> SessionMHook:
     from airflow_provider_optimove.hooks.sessionm import SessionMHook
 
     return SessionMHook(conn_id)
-
-
-def _is_last_try(context: Context) -> bool:
-    """Whether Airflow tries the running task no more when it fails."""
-    task_instance: Any = context.get("ti")
-    return task_instance is None or task_instance.try_number > task_instance.max_tries
 
 
 def _facts_of(created: Mapping[str, Any], sent: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class TaskJournal:
     def load(self) -> Any:
         """What was saved last; None when nothing was, or when the task was cleared after it had finished."""
         kept = self._store.get(self._key)
-        if not isinstance(kept, dict) or FINISHED_BY not in kept:
+        if not _is_finished(kept):
             return kept
         if self._tries is None or kept[FINISHED_BY] < self._tries[0]:
             return None
@@ -60,7 +60,7 @@ class TaskJournal:
     def reopen(self) -> None:
         """The task has failed behind its end, and is tried no more: what is done counts also when it is cleared."""
         kept = self._store.get(self._key)
-        if isinstance(kept, dict) and FINISHED_BY in kept:
+        if _is_finished(kept):
             self.save(kept["state"])
 
 
@@ -78,6 +78,16 @@ def is_retry(context: Context) -> bool:
     """Whether the running task has been tried before."""
     task_instance = context.get("ti")
     return task_instance is not None and task_instance.try_number > 1
+
+
+def is_last_try(context: Context) -> bool:
+    """Whether Airflow tries the running task no more when it fails."""
+    task_instance: Any = context.get("ti")
+    return task_instance is None or task_instance.try_number > task_instance.max_tries
+
+
+def _is_finished(kept: Any) -> bool:
+    return isinstance(kept, dict) and FINISHED_BY in kept
 
 
 def _tries(task_instance: Any) -> tuple[int, int] | None:

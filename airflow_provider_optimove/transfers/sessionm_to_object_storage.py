@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from airflow_provider_optimove.exceptions import MOST_PROBLEMS_SHOWN
-from airflow_provider_optimove.hooks.task_arguments import check_choices, got_text
+from airflow_provider_optimove.hooks.task_arguments import check_choices, got_text, is_text_of_value
 from airflow_provider_optimove.operators.rows_argument import RowsField, check_paths
 from airflow_provider_optimove.operators.sessionm import customers_of, hook_of
 from airflow_provider_optimove.transfers.to_object_storage import Pieces, ToObjectStorageOperator, pieces_of
@@ -127,7 +127,7 @@ class SessionMCampaignsToObjectStorageOperator(ToObjectStorageOperator):
         """Read and write; returns what the task returns."""
         paths = {"user_ids": self.user_ids, "external_ids": self.external_ids, "path": self.path}
         check_paths(paths, function=self.function)
-        if isinstance(self.division_ids, str) and self.division_ids.lstrip()[:1] in ("[", "("):
+        if is_text_of_value(self.division_ids):
             raise self.not_valid(f"division_ids: expected a list, {got_text('list')}")
         return super().transfer()
 

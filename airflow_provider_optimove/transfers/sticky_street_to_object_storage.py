@@ -160,15 +160,13 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
 
     def _start(self, variable: str) -> str | int:
         """The id that this run goes on from; what the Variable keeps is remembered."""
-        from airflow.providers.common.compat.sdk import Variable
-
         from airflow_provider_optimove.clients.sticky_street.cursor import BEGINNING, Cursor, Forgotten
 
-        text = Variable.get(variable, None)
         try:
-            self._kept = Cursor() if text is None else Cursor.of(str(text))
+            found = _cursor_in(variable)
         except ValueError as error:
             raise self.not_valid(f"cursor_variable: what {variable} keeps cannot be read: {error}") from None
+        self._kept = found or Cursor()
         if self._kept.account not in (None, self._account()):
             raise self.not_valid(
                 f"cursor_variable: {variable} keeps an id of {self._kept.account}, and the connection leads to "
@@ -188,7 +186,7 @@ class StickyStreetCustomersToObjectStorageOperator(ToObjectStorageOperator):
             self.log.info("Reading what has changed since %s, where this run began before (%s)", start, variable)
         elif start == BEGINNING:
             self.log.warning(
-                "Reading all customers: the Variable %s %s", variable, "is not there" if text is None else "says 0"
+                "Reading all customers: the Variable %s %s", variable, "says 0" if found else "is not there"
             )
         else:
             self.log.info("Reading what has changed since %s, which the Variable %s keeps", start, variable)
@@ -257,12 +255,19 @@ def kept_id(variable: str) -> str:
     :param variable: the Variable's name, as in ``cursor_variable``.
     :raises ValueError: it keeps no id.
     """
+    from airflow_provider_optimove.clients.sticky_street.cursor import Cursor
+
+    return (_cursor_in(variable) or Cursor()).last
+
+
+def _cursor_in(variable: str) -> Cursor | None:
+    """What a Variable keeps; None where it is not there."""
     from airflow.providers.common.compat.sdk import Variable
 
     from airflow_provider_optimove.clients.sticky_street.cursor import Cursor
 
     text = Variable.get(variable, None)
-    return (Cursor() if text is None else Cursor.of(str(text))).last
+    return None if text is None else Cursor.of(str(text))
 
 
 def _run_of(context: Context) -> Run | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_optimove.exceptions import OptimoveInputError, RemoteSystemError
-from airflow_provider_optimove.hooks.task_arguments import check_choices
+from airflow_provider_optimove.hooks.task_arguments import check_choices, got_text, is_text_of_value
 from airflow_provider_optimove.storage.formats import FileFormat, format_of
 from airflow_provider_optimove.storage.paths import location_of, shown_path, text_of_path, uri_of
 
@@ -145,13 +145,12 @@ class ToObjectStorageOperator(BaseOperator):
         """Check that the names of columns are names."""
         problems = []
         if isinstance(self.columns, str) or not all(isinstance(name, str) for name in self.columns or ()):
-            problems.append(f"columns: expected a list of names, got {self.columns!r}{_remark_on(self.columns)}")
+            problems.append(f"columns: expected a list of names, {_got(self.columns, 'list')}")
         if not isinstance(self.rename or {}, Mapping) or not all(
             isinstance(name, str) for pair in (self.rename or {}).items() for name in pair
         ):
             problems.append(
-                f"rename: expected an object with names in the file by the fields' names, got {self.rename!r}"
-                f"{_remark_on(self.rename)}"
+                f"rename: expected an object with names in the file by the fields' names, {_got(self.rename, 'object')}"
             )
         if problems:
             raise self.not_valid(*problems)
@@ -264,11 +263,8 @@ def named(function: str) -> Iterator[None]:
         raise
 
 
-def _remark_on(argument: Any) -> str:
-    """What to say of a list or an object that a template has made text of."""
-    if isinstance(argument, str) and argument.lstrip().startswith(("[", "(", "{")):
-        return "; a template gives text, unless render_template_as_native_obj=True is set on the DAG"
-    return ""
+def _got(argument: Any, expected: str) -> str:
+    return got_text(expected) if is_text_of_value(argument) else f"got {argument!r}"
 
 
 def _write_piece(writer: RowWriter, piece: Piece, *, as_they_came: bool) -> None:

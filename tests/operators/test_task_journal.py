@@ -267,15 +267,21 @@ with DAG("behind", start_date=pendulum.datetime(2026, 1, 1, tz="UTC"), schedule=
 """
 
 
+@pytest.fixture
+def failing_behind(sessionm_sandbox: SessionMSandbox, run_dag: Callable[..., Any]) -> Callable[[int], Any]:
+    """Runs four writes, behind whose first tries Airflow fails."""
+    customers = [customer.external_id for customer in sessionm_sandbox.customers[:3]]
+    return lambda failures: run_dag(DAG.format(customers=customers, failures=failures))
+
+
 @pytest.mark.skipif(not AIRFLOW_V_3_3_PLUS, reason="about Airflow's task state, which 3.3 has")
 def test_airflow_fails_behind_a_write_and_nothing_is_written_twice(
     optimove_sandbox: OptimoveSandbox,
     netmera_sandbox: NetmeraSandbox,
     sessionm_sandbox: SessionMSandbox,
-    run_dag: Callable[..., Any],
+    failing_behind: Callable[[int], Any],
 ) -> None:
-    customers = [customer.external_id for customer in sessionm_sandbox.customers[:3]]
-    run = run_dag(DAG.format(customers=customers, failures=1))
+    run = failing_behind(1)
     assert set(run.states.values()) == {"success"}
     assert {instance.try_number for instance in run.task_instances} == {2}
     assert len(netmera_sandbox.pushes) == 1
@@ -294,13 +300,12 @@ def test_airflow_fails_behind_the_last_try_and_what_was_written_is_remembered(
     optimove_sandbox: OptimoveSandbox,
     netmera_sandbox: NetmeraSandbox,
     sessionm_sandbox: SessionMSandbox,
-    run_dag: Callable[..., Any],
+    failing_behind: Callable[[int], Any],
 ) -> None:
     from airflow.models.task_state_store import TaskStateStoreModel
     from airflow.utils.session import create_session
 
-    customers = [customer.external_id for customer in sessionm_sandbox.customers[:3]]
-    run = run_dag(DAG.format(customers=customers, failures=2))
+    run = failing_behind(2)
     assert set(run.states.values()) == {"failed"}
     assert len(netmera_sandbox.pushes) == len(sessionm_sandbox.created) == len(optimove_sandbox.metrics) - 2 == 1
     with create_session() as session:

@@ -197,10 +197,10 @@ def test_lineage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"path": "birds.txt"}, "path: birds.txt ends in none of"),
         ({"path": 7}, "path: expected the path of a file, got int"),
         ({"columns": "BirdID"}, "columns: expected a list of names, got 'BirdID'"),
-        ({"columns": "['BirdID']"}, "columns: .*; a template gives text, unless render_template_as_native_obj=True"),
+        ({"columns": "['BirdID']"}, "columns: .*, got text.*render_template_as_native_obj=True.*the list itself"),
         (
             {"rename": "{'BirdID': 'id'}"},
-            "rename: .*; a template gives text, unless render_template_as_native_obj=True",
+            "rename: .*, got text.*render_template_as_native_obj=True.*the object itself",
         ),
         ({"columns": []}, "columns names no column"),
         ({"rename": {"Colour": "c"}}, "rename names Colour"),

@@ -375,9 +375,10 @@ class OptIns:
         """End with customers who were refused."""
         progress = self._progress
         codes = ", ".join(f"{count:,} x {code}" for code, count in sorted(progress.codes.items()))
-        cleared = "does not opt them in again; give them to a new one"
         if self._asks:
             cleared = "asks who takes part, and opts in the others"
+        else:
+            cleared = "does not opt them in again; give them to a new one"
         progress.gave_up = True
         self._record.save_or_warn(progress, self._log)
         raise SessionMError(
